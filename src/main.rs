@@ -1,0 +1,3 @@
+//! The `tickcore` command.
+
+fn main() {}
