@@ -1,0 +1,93 @@
+//! How much the books can hold: stated at start, never exceeded, never grown.
+
+use crate::arena::{ARENA_ALIGN, Block};
+
+/// Maxima of everything that books keep. Memory for them is taken at start; what would go beyond them is a counted
+/// [`Capacity`](crate::Anomaly::Capacity) anomaly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Instruments, that is the highest [`InstrumentId`](crate::InstrumentId) that has a book.
+    pub instruments_max: u32,
+    /// Live orders over all books.
+    pub orders_max: u32,
+    /// Price levels over all books.
+    pub levels_max: u32,
+}
+
+impl Default for Capacity {
+    /// A Nasdaq day with room: 16,384 instruments, 2 Mi live orders, 1 Mi levels.
+    fn default() -> Self {
+        Self { instruments_max: 1 << 14, orders_max: 1 << 21, levels_max: 1 << 20 }
+    }
+}
+
+/// A stated maximum that no machine can serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} maximum is {found}; it must be from 1 to {limit}")]
+pub struct CapacityError {
+    /// Which maximum.
+    pub what: &'static str,
+    /// What was asked for.
+    pub found: u32,
+    /// The largest value allowed.
+    pub limit: u32,
+}
+
+/// One row of the table that [`Capacity::memory`] gives: a part of the books and what it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryRow {
+    /// Part of the books.
+    pub part: &'static str,
+    /// Number of elements.
+    pub count: usize,
+    /// Bytes of one element.
+    pub bytes_each: usize,
+}
+
+impl MemoryRow {
+    /// Bytes of the whole part.
+    pub const fn bytes(&self) -> usize {
+        self.count * self.bytes_each
+    }
+}
+
+impl Capacity {
+    /// Largest maximum of orders and levels: indices are 32 bits wide and two values are reserved.
+    pub const COUNT_LIMIT: u32 = u32::MAX - 16;
+    /// Largest maximum of instruments.
+    pub const INSTRUMENTS_LIMIT: u32 = 1 << 24;
+
+    /// Checks that every maximum is from 1 to its limit.
+    pub fn check(self) -> Result<Self, CapacityError> {
+        for (what, found, limit) in [
+            ("instruments", self.instruments_max, Self::INSTRUMENTS_LIMIT),
+            ("orders", self.orders_max, Self::COUNT_LIMIT),
+            ("levels", self.levels_max, Self::COUNT_LIMIT),
+        ] {
+            if found == 0 || found > limit {
+                return Err(CapacityError { what, found, limit });
+            }
+        }
+        Ok(self)
+    }
+
+    /// How many order ids dropped at a maximum are remembered, so that later events of them are no further anomalies.
+    /// Beyond it their events count as unknown orders.
+    pub const fn dropped_orders_max(self) -> usize {
+        let share = self.orders_max as usize / 16;
+        if share < 1024 { 1024 } else { share }
+    }
+
+    /// The parts of the books with what each takes.
+    pub fn memory(self) -> Vec<MemoryRow> {
+        crate::books::blocks(self)
+            .into_iter()
+            .map(|Block { part, count, bytes_each }| MemoryRow { part, count, bytes_each })
+            .collect()
+    }
+
+    /// Bytes that an arena needs for books of this capacity.
+    pub fn arena_bytes(self) -> usize {
+        self.memory().iter().map(|row| row.bytes().next_multiple_of(ARENA_ALIGN)).sum()
+    }
+}

@@ -1,0 +1,100 @@
+//! The structure validator: every invariant between index, queues, levels, ladders and cached tops, on demand.
+
+use crate::books::Books;
+use crate::event::Side;
+use crate::index::Found;
+use crate::level::{Key, SideOf};
+use crate::order::NONE;
+use crate::units::InstrumentId;
+
+/// An invariant that does not hold: a bug in this package, or memory that was overwritten.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("instrument {instrument}: {what}")]
+pub struct StructureError {
+    /// Where it was found; [`InstrumentId::ALL`] when it concerns the whole.
+    pub instrument: InstrumentId,
+    /// Which invariant.
+    pub what: &'static str,
+}
+
+impl Books<'_> {
+    /// Checks every invariant of the structure. Cost: a pass over everything; for tests and for suspicion.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub fn validate(&self) -> Result<(), StructureError> {
+        let (mut orders, mut levels) = (0, 0);
+        for instrument in (1..=self.highest_instrument().0).map(InstrumentId) {
+            for side in Side::BOTH {
+                let (side_orders, side_levels) =
+                    self.validate_side(instrument, side).map_err(|what| StructureError { instrument, what })?;
+                orders += side_orders;
+                levels += side_levels;
+            }
+        }
+        let whole = |what| StructureError { instrument: InstrumentId::ALL, what };
+        if orders != self.live_orders() || self.index.count().0 != orders as usize {
+            return Err(whole("the order pool, the index and the queues do not hold the same number of orders"));
+        }
+        if levels != self.level_count() {
+            return Err(whole("the level pool and the ladders do not hold the same number of levels"));
+        }
+        Ok(())
+    }
+
+    fn validate_side(&self, instrument: InstrumentId, side: Side) -> Result<(u32, u32), &'static str> {
+        let head = self.heads[instrument.index()].side(side);
+        self.ladders.validate(head.ladder)?;
+        let (mut orders, mut levels) = (0, 0);
+        for number in self.ladders.levels(head.ladder) {
+            let level = self.levels.get(number);
+            if level.side_of != SideOf::new(instrument, side) {
+                return Err("a level stands in the ladder of another side");
+            }
+            if self.ladders.find(head.ladder, level.key).map(|(_, found)| found).ok() != Some(number) {
+                return Err("a level is not found by its own price");
+            }
+            if levels == 0
+                && (head.best_level != number
+                    || Key::new(side, head.best.price) != level.key
+                    || head.best.quantity.0 != level.quantity)
+            {
+                return Err("the cached top differs from the best level");
+            }
+            levels += 1;
+            orders += self.validate_queue(instrument, number)?;
+        }
+        if levels == 0 && (head.best_level != NONE || head.best.quantity.0 != 0 || head.best.price.0 != 0) {
+            return Err("an empty side has a cached top");
+        }
+        if orders != head.order_count || levels != head.level_count {
+            return Err("the counts of a side differ from what it holds");
+        }
+        Ok((orders, levels))
+    }
+
+    fn validate_queue(&self, instrument: InstrumentId, number: u32) -> Result<u32, &'static str> {
+        let level = self.levels.get(number);
+        let (mut slot, mut ahead, mut count, mut quantity) = (level.first, NONE, 0, 0);
+        while slot != NONE {
+            let order = self.orders.get(slot);
+            if order.level != number || order.ahead != ahead {
+                return Err("an order does not link to its level and the order ahead");
+            }
+            if order.quantity == 0 {
+                return Err("an order without quantity rests in a queue");
+            }
+            let found = self.index.find(instrument, self.orders.id(slot)).map(|(_, found)| found);
+            if found != Some(Found::Live(slot)) {
+                return Err("the index does not lead to an order in a queue");
+            }
+            count += 1;
+            quantity += u64::from(order.quantity);
+            (ahead, slot) = (slot, order.behind);
+        }
+        if count == 0 || level.last != ahead || level.order_count != count || level.quantity != quantity {
+            return Err("a level's count, total or tail differs from its queue");
+        }
+        Ok(count)
+    }
+}
