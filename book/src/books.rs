@@ -126,6 +126,30 @@ pub struct QueuePosition {
     pub quantity_ahead: Quantity,
 }
 
+/// A resting order that traded: what the venue's message leaves out is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Execution {
+    /// Instrument of the order.
+    pub instrument: InstrumentId,
+    /// The order.
+    pub id: OrderId,
+    /// Side of the order: the other side took from it.
+    pub side: Side,
+    /// Price of the order, also where the trade was at another.
+    pub price: Price,
+    /// What the order lost, at most what it had left.
+    pub quantity: Quantity,
+    /// The venue's number of the match.
+    pub match_id: u64,
+}
+
+impl Execution {
+    /// Whether this is what `event` did.
+    pub fn is_of(&self, event: &Event) -> bool {
+        self.instrument == event.instrument && self.id == event.order_id && self.match_id == event.reference
+    }
+}
+
 pub(crate) fn blocks(capacity: Capacity) -> Vec<Block> {
     let rows = capacity.instruments_max as usize + 1;
     let [orders, ids] = order::blocks(capacity);
@@ -158,6 +182,7 @@ pub struct Books<'a> {
     anomalies: AnomalyTable<'a>,
     capacity: Capacity,
     highest_instrument: InstrumentId,
+    last_execution: Option<Execution>,
 }
 
 impl<'a> Books<'a> {
@@ -179,6 +204,7 @@ impl<'a> Books<'a> {
             anomalies: AnomalyTable::new(arena, rows)?,
             capacity,
             highest_instrument: InstrumentId::ALL,
+            last_execution: None,
         })
     }
 
@@ -221,7 +247,11 @@ impl<'a> Books<'a> {
     fn dispatch(&mut self, event: &Event) -> Option<Anomaly> {
         match event.kind() {
             Some(Kind::Add) => self.add(event),
-            Some(Kind::Execute | Kind::ExecuteAt | Kind::Reduce) => self.reduce(event),
+            Some(Kind::Execute | Kind::ExecuteAt) => {
+                self.note_execution(event);
+                self.reduce(event)
+            }
+            Some(Kind::Reduce) => self.reduce(event),
             Some(Kind::Delete) => self.delete(event),
             Some(Kind::Replace) => self.replace(event),
             Some(Kind::Modify) => self.modify(event),
@@ -378,6 +408,23 @@ impl<'a> Books<'a> {
         }
         self.index.insert(instrument, id, slot);
         None
+    }
+
+    /// Keeps what an execution is about to do.
+    #[inline]
+    fn note_execution(&mut self, event: &Event) {
+        let Some((_, Found::Live(slot))) = self.index.find(event.instrument, event.order_id) else { return };
+        let Order { quantity: left, level, .. } = *self.orders.get(slot);
+        let level = self.levels.get(level);
+        let side = level.side_of.side();
+        self.last_execution = Some(Execution {
+            instrument: event.instrument,
+            id: event.order_id,
+            side,
+            price: level.key.price(side),
+            quantity: event.quantity.min(Quantity(u64::from(left))),
+            match_id: event.reference,
+        });
     }
 
     #[inline]
@@ -548,6 +595,11 @@ impl<'a> Books<'a> {
         self.touched(instrument, Marks::PUBLISHED)
     }
 
+    /// Whether the last event for all instruments published the BBO of this one.
+    pub fn was_published(&self, instrument: InstrumentId) -> bool {
+        self.marks.get(instrument.index()).is_some_and(|marks| marks.has(Marks::PUBLISHED))
+    }
+
     #[inline]
     fn touched(&self, instrument: InstrumentId, mark: u8) -> impl Iterator<Item = InstrumentId> {
         let all = instrument == InstrumentId::ALL;
@@ -595,6 +647,12 @@ impl<'a> Books<'a> {
             ahead = order.ahead;
         }
         Some(position)
+    }
+
+    /// The last execution of a resting order, of any instrument.
+    #[inline]
+    pub const fn last_execution(&self) -> Option<&Execution> {
+        self.last_execution.as_ref()
     }
 
     /// What is known of the instruments.

@@ -46,7 +46,7 @@ pub use anomaly::{Anomaly, AnomalyCounts};
 pub use arena::{Arena, ArenaError};
 pub use bbo::{Bbo, Quote, Standing};
 pub use book::{Book, LevelView, Levels, Orders};
-pub use books::{Applied, Books, QueuePosition, RestingOrder};
+pub use books::{Applied, Books, Execution, QueuePosition, RestingOrder};
 pub use capacity::{Capacity, CapacityError, MemoryRow};
 pub use digest::{StateDigest, StreamDigest, mix};
 pub use event::{EVENT_WORDS, Event, Flags, Kind, Side};
