@@ -16,14 +16,6 @@ const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// Memory touched between two calls of the progress function.
 const POPULATE_STEP_BYTES: usize = 64 << 20;
 
-/// A part of the books: how many elements of what size.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Block {
-    pub(crate) part: &'static str,
-    pub(crate) count: usize,
-    pub(crate) bytes_each: usize,
-}
-
 /// Why an arena could not be made or was too small.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

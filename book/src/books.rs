@@ -4,16 +4,17 @@
 //! not fit the book it meets is an [`Anomaly`]: counted, dealt with as `apply` states, and the book marked stale.
 //! Several instruments change at once only by events for all of them (a Clear, a Gap).
 
-use crate::anomaly::{Anomaly, AnomalyCounts, AnomalyTable};
-use crate::arena::{Arena, ArenaError, Block};
+use crate::anomaly::{Anomaly, AnomalyTable};
+use crate::arena::{Arena, ArenaError};
 use crate::bbo::{Bbo, Quote};
 use crate::capacity::Capacity;
 use crate::event::{Event, Kind, Side};
-use crate::index::{self, Found, OrderIndex};
-use crate::instrument::{self, Instruments};
-use crate::ladder::{self, Ladders};
-use crate::level::{self, Key, LevelPool, SideOf};
-use crate::order::{self, NONE, Order, OrderPool};
+use crate::hash_index::Found;
+use crate::index::{OrderIndex, Place};
+use crate::instrument::Instruments;
+use crate::ladder::Ladders;
+use crate::level::{Key, LevelPool, SideOf};
+use crate::order::{NONE, Order, OrderPool};
 use crate::units::{InstrumentId, OrderId, Price, Quantity};
 
 /// One side of a book: what is needed to answer for its top.
@@ -31,7 +32,7 @@ pub(crate) struct SideHead {
 /// Both sides of a book: one cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-pub(crate) struct BookHead([SideHead; 2]);
+pub(crate) struct BookHead(pub(crate) [SideHead; 2]);
 
 const _: () = assert!(size_of::<BookHead>() == 64);
 
@@ -70,11 +71,11 @@ impl BookHead {
 
 /// What the books keep of an instrument beside its sides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Marks(u8);
+pub(crate) struct Marks(u8);
 
 impl Marks {
     /// An anomaly was seen since the last snapshot.
-    const STALE: u8 = 1;
+    pub(crate) const STALE: u8 = 1;
     /// The BBO changed since the venue's last complete transaction.
     const PENDING: u8 = 2;
     /// The last event for all instruments changed the BBO.
@@ -83,12 +84,12 @@ impl Marks {
     const PUBLISHED: u8 = 8;
 
     #[inline]
-    const fn has(self, mark: u8) -> bool {
+    pub(crate) const fn has(self, mark: u8) -> bool {
         self.0 & mark != 0
     }
 
     #[inline]
-    const fn set(&mut self, mark: u8, on: bool) {
+    pub(crate) const fn set(&mut self, mark: u8, on: bool) {
         self.0 = if on { self.0 | mark } else { self.0 & !mark };
     }
 }
@@ -102,28 +103,6 @@ pub struct Applied {
     pub bbo_published: bool,
     /// The event did not fit.
     pub anomaly: Option<Anomaly>,
-}
-
-/// An order as it rests in its book.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RestingOrder {
-    /// The venue's id.
-    pub id: OrderId,
-    /// Its side.
-    pub side: Side,
-    /// Its price.
-    pub price: Price,
-    /// What is left of it.
-    pub quantity: Quantity,
-}
-
-/// Who is served before an order at its price.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueuePosition {
-    /// Orders ahead.
-    pub orders_ahead: u32,
-    /// Their quantity.
-    pub quantity_ahead: Quantity,
 }
 
 /// A resting order that traded: what the venue's message leaves out is in it.
@@ -150,21 +129,10 @@ impl Execution {
     }
 }
 
-pub(crate) fn blocks(capacity: Capacity) -> Vec<Block> {
-    let rows = capacity.instruments_max as usize + 1;
-    let [orders, ids] = order::blocks(capacity);
-    vec![
-        index::blocks(capacity),
-        orders,
-        ids,
-        level::blocks(capacity),
-        ladder::blocks(capacity),
-        instrument::blocks(capacity),
-        Block { part: "books", count: rows, bytes_each: size_of::<BookHead>() },
-        Block { part: "published tops", count: rows, bytes_each: size_of::<[Quote; 2]>() },
-        Block { part: "anomaly counters", count: rows, bytes_each: size_of::<AnomalyCounts>() },
-        Block { part: "marks", count: rows, bytes_each: size_of::<Marks>() },
-    ]
+/// The instrument of the order in a slot, by way of its level.
+#[inline]
+fn instrument_of(orders: &OrderPool<'_>, levels: &LevelPool<'_>, slot: u32) -> InstrumentId {
+    levels.get(orders.get(slot).level).side_of.instrument()
 }
 
 /// The books of one core, in memory of one [`Arena`].
@@ -175,14 +143,14 @@ pub struct Books<'a> {
     pub(crate) levels: LevelPool<'a>,
     pub(crate) ladders: Ladders<'a>,
     pub(crate) index: OrderIndex<'a>,
-    marks: &'a mut [Marks],
+    pub(crate) marks: &'a mut [Marks],
     /// BBO at the end of the venue's last transaction, kept only while [`Marks::PENDING`] is set.
     published: &'a mut [[Quote; 2]],
-    instruments: Instruments<'a>,
-    anomalies: AnomalyTable<'a>,
-    capacity: Capacity,
-    highest_instrument: InstrumentId,
-    last_execution: Option<Execution>,
+    pub(crate) instruments: Instruments<'a>,
+    pub(crate) anomalies: AnomalyTable<'a>,
+    pub(crate) capacity: Capacity,
+    pub(crate) highest_instrument: InstrumentId,
+    pub(crate) last_execution: Option<Execution>,
 }
 
 impl<'a> Books<'a> {
@@ -247,11 +215,7 @@ impl<'a> Books<'a> {
     fn dispatch(&mut self, event: &Event) -> Option<Anomaly> {
         match event.kind() {
             Some(Kind::Add) => self.add(event),
-            Some(Kind::Execute | Kind::ExecuteAt) => {
-                self.note_execution(event);
-                self.reduce(event)
-            }
-            Some(Kind::Reduce) => self.reduce(event),
+            Some(kind @ (Kind::Execute | Kind::ExecuteAt | Kind::Reduce)) => self.reduce(event, kind != Kind::Reduce),
             Some(Kind::Delete) => self.delete(event),
             Some(Kind::Replace) => self.replace(event),
             Some(Kind::Modify) => self.modify(event),
@@ -345,9 +309,15 @@ impl<'a> Books<'a> {
         }
     }
 
+    /// What the index knows of an id under an instrument.
+    #[inline]
+    pub(crate) fn find(&self, instrument: InstrumentId, id: OrderId) -> Option<(Place, Found)> {
+        self.index.find(instrument, id, |slot| instrument_of(&self.orders, &self.levels, slot))
+    }
+
     #[inline]
     fn add(&mut self, event: &Event) -> Option<Anomaly> {
-        let found = self.index.find(event.instrument, event.order_id);
+        let found = self.find(event.instrument, event.order_id);
         if let Some((_, Found::Live(_))) = found {
             return Some(Anomaly::DuplicateOrder);
         }
@@ -406,32 +376,19 @@ impl<'a> Books<'a> {
         if found == Some(head.best_level) {
             head.best.quantity.0 += u64::from(quantity);
         }
-        self.index.insert(instrument, id, slot);
+        let (orders, levels) = (&self.orders, &self.levels);
+        self.index.insert(instrument, id, slot, |slot| instrument_of(orders, levels, slot));
         None
     }
 
-    /// Keeps what an execution is about to do.
     #[inline]
-    fn note_execution(&mut self, event: &Event) {
-        let Some((_, Found::Live(slot))) = self.index.find(event.instrument, event.order_id) else { return };
-        let Order { quantity: left, level, .. } = *self.orders.get(slot);
-        let level = self.levels.get(level);
-        let side = level.side_of.side();
-        self.last_execution = Some(Execution {
-            instrument: event.instrument,
-            id: event.order_id,
-            side,
-            price: level.key.price(side),
-            quantity: event.quantity.min(Quantity(u64::from(left))),
-            match_id: event.reference,
-        });
-    }
-
-    #[inline]
-    fn reduce(&mut self, event: &Event) -> Option<Anomaly> {
-        match self.index.find(event.instrument, event.order_id) {
+    fn reduce(&mut self, event: &Event, is_execution: bool) -> Option<Anomaly> {
+        match self.find(event.instrument, event.order_id) {
             Some((place, Found::Live(slot))) => {
                 let left = u64::from(self.orders.get(slot).quantity);
+                if is_execution {
+                    self.note_execution(event, slot, left);
+                }
                 if event.quantity.0 < left {
                     self.shrink(slot, event.quantity.0 as u32);
                     return None;
@@ -445,9 +402,24 @@ impl<'a> Books<'a> {
         }
     }
 
+    /// Keeps what an execution is about to do to the order in `slot`.
+    #[inline]
+    fn note_execution(&mut self, event: &Event, slot: u32, left: u64) {
+        let level = self.levels.get(self.orders.get(slot).level);
+        let side = level.side_of.side();
+        self.last_execution = Some(Execution {
+            instrument: event.instrument,
+            id: event.order_id,
+            side,
+            price: level.key.price(side),
+            quantity: event.quantity.min(Quantity(left)),
+            match_id: event.reference,
+        });
+    }
+
     #[inline]
     fn delete(&mut self, event: &Event) -> Option<Anomaly> {
-        match self.index.find(event.instrument, event.order_id) {
+        match self.find(event.instrument, event.order_id) {
             Some((place, found)) => {
                 self.index.remove(place);
                 if let Found::Live(slot) = found {
@@ -461,7 +433,7 @@ impl<'a> Books<'a> {
 
     #[inline]
     fn replace(&mut self, event: &Event) -> Option<Anomaly> {
-        let Some((place, found)) = self.index.find(event.instrument, event.order_id) else {
+        let Some((place, found)) = self.find(event.instrument, event.order_id) else {
             return Some(Anomaly::UnknownOrder);
         };
         self.index.remove(place);
@@ -470,7 +442,7 @@ impl<'a> Books<'a> {
             Found::Dropped => None,
         };
         let new_id = event.new_order_id();
-        match self.index.find(event.instrument, new_id) {
+        match self.find(event.instrument, new_id) {
             Some((_, Found::Live(_))) => return Some(Anomaly::DuplicateOrder),
             Some((place, Found::Dropped)) => self.index.remove(place),
             None => {}
@@ -488,7 +460,7 @@ impl<'a> Books<'a> {
 
     fn modify(&mut self, event: &Event) -> Option<Anomaly> {
         let (instrument, id) = (event.instrument, event.order_id);
-        let Some((place, found)) = self.index.find(instrument, id) else {
+        let Some((place, found)) = self.find(instrument, id) else {
             if let Some(side) = event.side().filter(|_| event.quantity.0 > 0) {
                 self.place(instrument, id, side, event.price, event.quantity);
             }
@@ -573,7 +545,7 @@ impl<'a> Books<'a> {
                     break;
                 }
                 let slot = self.levels.get(best_level).first;
-                if let Some((place, _)) = self.index.find(instrument, self.orders.id(slot)) {
+                if let Some((place, _)) = self.find(instrument, self.orders.id(slot)) {
                     self.index.remove(place);
                 }
                 self.take_out(slot);
@@ -605,93 +577,5 @@ impl<'a> Books<'a> {
         let all = instrument == InstrumentId::ALL;
         let rows = if all { 1..self.highest_instrument.0 + 1 } else { instrument.0..instrument.0 + 1 };
         rows.filter(move |&row| !all || self.marks[row as usize].has(mark)).map(InstrumentId)
-    }
-
-    /// The BBO of an instrument. Cost: one cache line. Empty for an instrument without a book.
-    #[inline]
-    pub fn bbo(&self, instrument: InstrumentId) -> Bbo {
-        self.heads.get(instrument.index()).map_or_else(Bbo::default, BookHead::bbo)
-    }
-
-    /// Whether an anomaly was seen since the last snapshot of the instrument.
-    #[inline]
-    pub fn is_stale(&self, instrument: InstrumentId) -> bool {
-        self.marks.get(instrument.index()).is_some_and(|marks| marks.has(Marks::STALE))
-    }
-
-    /// Ends the staleness of an instrument: for a strategy that knows better.
-    pub fn trust(&mut self, instrument: InstrumentId) {
-        if let Some(marks) = self.marks.get_mut(instrument.index()) {
-            marks.set(Marks::STALE, false);
-        }
-    }
-
-    /// A live order. Cost: one look-up, its order, id and level.
-    pub fn order(&self, instrument: InstrumentId, id: OrderId) -> Option<RestingOrder> {
-        let Some((_, Found::Live(slot))) = self.index.find(instrument, id) else { return None };
-        let Order { quantity, level, .. } = *self.orders.get(slot);
-        let level = self.levels.get(level);
-        let side = level.side_of.side();
-        Some(RestingOrder { id, side, price: level.key.price(side), quantity: Quantity(u64::from(quantity)) })
-    }
-
-    /// Orders and quantity ahead of a live order at its price. Cost: as many steps as there are orders ahead.
-    pub fn queue_position(&self, instrument: InstrumentId, id: OrderId) -> Option<QueuePosition> {
-        let Some((_, Found::Live(slot))) = self.index.find(instrument, id) else { return None };
-        let mut position = QueuePosition { orders_ahead: 0, quantity_ahead: Quantity(0) };
-        let mut ahead = self.orders.get(slot).ahead;
-        while ahead != NONE {
-            let order = self.orders.get(ahead);
-            position.orders_ahead += 1;
-            position.quantity_ahead.0 += u64::from(order.quantity);
-            ahead = order.ahead;
-        }
-        Some(position)
-    }
-
-    /// The last execution of a resting order, of any instrument.
-    #[inline]
-    pub const fn last_execution(&self) -> Option<&Execution> {
-        self.last_execution.as_ref()
-    }
-
-    /// What is known of the instruments.
-    pub const fn instruments(&self) -> &Instruments<'a> {
-        &self.instruments
-    }
-
-    /// The highest instrument number met so far, [`InstrumentId::ALL`] before the first.
-    pub const fn highest_instrument(&self) -> InstrumentId {
-        self.highest_instrument
-    }
-
-    /// Anomalies of all instruments.
-    pub const fn anomalies(&self) -> &AnomalyCounts {
-        self.anomalies.total()
-    }
-
-    /// Anomalies of one instrument; [`InstrumentId::ALL`] has those that no book could be blamed for.
-    pub fn anomalies_of(&self, instrument: InstrumentId) -> Option<&AnomalyCounts> {
-        self.anomalies.of(instrument)
-    }
-
-    /// Books that are stale. Cost: a pass over all instruments.
-    pub fn stale_count(&self) -> u32 {
-        self.marks.iter().filter(|marks| marks.has(Marks::STALE)).count() as u32
-    }
-
-    /// Live orders over all books.
-    pub const fn live_orders(&self) -> u32 {
-        self.orders.live()
-    }
-
-    /// Price levels over all books.
-    pub const fn level_count(&self) -> u32 {
-        self.levels.live()
-    }
-
-    /// The maxima.
-    pub const fn capacity(&self) -> Capacity {
-        self.capacity
     }
 }

@@ -1,7 +1,5 @@
 //! How much the books can hold: stated at start, never exceeded, never grown.
 
-use crate::arena::{ARENA_ALIGN, Block};
-
 /// Maxima of everything that books keep. Memory for them is taken at start; what would go beyond them is a counted
 /// [`Capacity`](crate::Anomaly::Capacity) anomaly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +31,7 @@ pub struct CapacityError {
     pub limit: u32,
 }
 
-/// One row of the table that [`Capacity::memory`] gives: a part of the books and what it takes.
+/// A part of the books and the memory that it takes: one row of the table that [`Capacity::memory`] gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryRow {
     /// Part of the books.
@@ -76,18 +74,5 @@ impl Capacity {
     pub const fn dropped_orders_max(self) -> usize {
         let share = self.orders_max as usize / 16;
         if share < 1024 { 1024 } else { share }
-    }
-
-    /// The parts of the books with what each takes.
-    pub fn memory(self) -> Vec<MemoryRow> {
-        crate::books::blocks(self)
-            .into_iter()
-            .map(|Block { part, count, bytes_each }| MemoryRow { part, count, bytes_each })
-            .collect()
-    }
-
-    /// Bytes that an arena needs for books of this capacity.
-    pub fn arena_bytes(self) -> usize {
-        self.memory().iter().map(|row| row.bytes().next_multiple_of(ARENA_ALIGN)).sum()
     }
 }

@@ -1,7 +1,7 @@
 //! What is known of each instrument: filled from the stream itself, so that a journal alone answers by name.
 
-use crate::arena::{Arena, ArenaError, Block};
-use crate::capacity::Capacity;
+use crate::arena::{Arena, ArenaError};
+use crate::capacity::{Capacity, MemoryRow};
 use crate::event::{Event, Kind};
 use crate::units::{InstrumentId, Price, Quantity};
 use core::fmt;
@@ -56,8 +56,8 @@ impl fmt::Debug for Instrument {
     }
 }
 
-pub(crate) fn blocks(capacity: Capacity) -> Block {
-    Block { part: "instruments", count: capacity.instruments_max as usize + 1, bytes_each: size_of::<Instrument>() }
+pub(crate) fn memory(capacity: Capacity) -> MemoryRow {
+    MemoryRow { part: "instruments", count: capacity.instruments_max as usize + 1, bytes_each: size_of::<Instrument>() }
 }
 
 /// The instruments of an engine by number.

@@ -6,10 +6,11 @@
 //!
 //! Cost: a few steps near the top of the book; a walk over (levels ahead ÷ about 15) blocks far from it.
 
-use crate::arena::{Arena, ArenaError, Block as MemoryBlock};
-use crate::capacity::Capacity;
+use crate::arena::{Arena, ArenaError};
+use crate::capacity::{Capacity, MemoryRow};
 use crate::level::Key;
 use crate::order::NONE;
+use crate::prefetch::prefetch;
 
 /// Levels in a block: with it a block is four cache lines.
 const BLOCK_LEVELS: usize = 20;
@@ -40,8 +41,8 @@ fn block_count(capacity: Capacity) -> usize {
     2 * levels / (MERGE_LEVELS + 1) + sides + 1
 }
 
-pub(crate) fn blocks(capacity: Capacity) -> MemoryBlock {
-    MemoryBlock { part: "ladder blocks", count: block_count(capacity), bytes_each: size_of::<Block>() }
+pub(crate) fn memory(capacity: Capacity) -> MemoryRow {
+    MemoryRow { part: "ladder blocks", count: block_count(capacity), bytes_each: size_of::<Block>() }
 }
 
 /// Where a key is, or would be.
@@ -73,6 +74,18 @@ impl<'a> Ladders<'a> {
     #[inline]
     fn get_mut(&mut self, block: u32) -> &mut Block {
         &mut self.blocks[block as usize]
+    }
+
+    /// Asks for the lines of a side's first block.
+    #[inline]
+    pub(crate) fn prefetch(&self, first: u32) {
+        const LINE_KEYS: usize = 8;
+        if let Some(block) = self.blocks.get(first as usize) {
+            prefetch(&block.keys, 0);
+            prefetch(&block.keys, LINE_KEYS);
+            prefetch(&block.keys, 2 * LINE_KEYS);
+            prefetch(&block.levels, BLOCK_LEVELS - 1);
+        }
     }
 
     /// The level with `key`, or where it belongs (`None` in an empty side).

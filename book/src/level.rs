@@ -1,9 +1,10 @@
 //! The pool of price levels: 32 bytes each, with the queue of their orders.
 
-use crate::arena::{Arena, ArenaError, Block};
-use crate::capacity::Capacity;
+use crate::arena::{Arena, ArenaError};
+use crate::capacity::{Capacity, MemoryRow};
 use crate::event::Side;
 use crate::order::{NONE, Order, OrderPool};
+use crate::prefetch::prefetch;
 use crate::units::{InstrumentId, Price};
 
 /// A price as a number that is greater the better the price: bids as they are, asks with all bits flipped. Flipping
@@ -70,8 +71,8 @@ const _: () = assert!(size_of::<Level>() == 32);
 
 const FREE: Level = Level { key: Key(0), quantity: 0, order_count: 0, side_of: SideOf(0), first: NONE, last: NONE };
 
-pub(crate) fn blocks(capacity: Capacity) -> Block {
-    Block { part: "levels", count: capacity.levels_max as usize, bytes_each: size_of::<Level>() }
+pub(crate) fn memory(capacity: Capacity) -> MemoryRow {
+    MemoryRow { part: "levels", count: capacity.levels_max as usize, bytes_each: size_of::<Level>() }
 }
 
 #[derive(Debug)]
@@ -99,6 +100,12 @@ impl<'a> LevelPool<'a> {
     #[inline]
     pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Level {
         &mut self.levels[slot as usize]
+    }
+
+    /// Asks for the line of a slot, if there is such a slot.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        prefetch(self.levels, slot as usize);
     }
 
     /// A slot holding an empty level, or `None` at the maximum.

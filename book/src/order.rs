@@ -1,7 +1,8 @@
 //! The pool of orders: 16 bytes each, linked into the queues of their levels, with the venue's ids in a cold array.
 
-use crate::arena::{Arena, ArenaError, Block};
-use crate::capacity::Capacity;
+use crate::arena::{Arena, ArenaError};
+use crate::capacity::{Capacity, MemoryRow};
+use crate::prefetch::prefetch;
 use crate::units::OrderId;
 
 /// No slot: the end of a queue or of the free list.
@@ -25,11 +26,11 @@ const _: () = assert!(size_of::<Order>() == 16);
 
 const FREE: Order = Order { quantity: 0, level: NONE, ahead: NONE, behind: NONE };
 
-pub(crate) fn blocks(capacity: Capacity) -> [Block; 2] {
+pub(crate) fn memory(capacity: Capacity) -> [MemoryRow; 2] {
     let count = capacity.orders_max as usize;
     [
-        Block { part: "orders", count, bytes_each: size_of::<Order>() },
-        Block { part: "order ids", count, bytes_each: size_of::<OrderId>() },
+        MemoryRow { part: "orders", count, bytes_each: size_of::<Order>() },
+        MemoryRow { part: "order ids", count, bytes_each: size_of::<OrderId>() },
     ]
 }
 
@@ -71,6 +72,18 @@ impl<'a> OrderPool<'a> {
     #[inline]
     pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Order {
         &mut self.orders[slot as usize]
+    }
+
+    /// Asks for the line of a slot, if there is such a slot.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        prefetch(self.orders, slot as usize);
+    }
+
+    /// The order in a slot that may not be one.
+    #[inline]
+    pub(crate) fn peek(&self, slot: u32) -> Option<&Order> {
+        self.orders.get(slot as usize)
     }
 
     #[inline]

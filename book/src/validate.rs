@@ -2,7 +2,7 @@
 
 use crate::books::Books;
 use crate::event::Side;
-use crate::index::Found;
+use crate::hash_index::Found;
 use crate::level::{Key, SideOf};
 use crate::order::NONE;
 use crate::units::InstrumentId;
@@ -33,7 +33,7 @@ impl Books<'_> {
             }
         }
         let whole = |what| StructureError { instrument: InstrumentId::ALL, what };
-        if orders != self.live_orders() || self.index.count().0 != orders as usize {
+        if orders != self.live_orders() || self.index.live_count() != orders as usize {
             return Err(whole("the order pool, the index and the queues do not hold the same number of orders"));
         }
         if levels != self.level_count() {
@@ -84,7 +84,7 @@ impl Books<'_> {
             if order.quantity == 0 {
                 return Err("an order without quantity rests in a queue");
             }
-            let found = self.index.find(instrument, self.orders.id(slot)).map(|(_, found)| found);
+            let found = self.find(instrument, self.orders.id(slot)).map(|(_, found)| found);
             if found != Some(Found::Live(slot)) {
                 return Err("the index does not lead to an order in a queue");
             }

@@ -1,0 +1,32 @@
+//! What the books take of memory, part by part, before any of it is taken.
+
+use crate::anomaly::AnomalyCounts;
+use crate::arena::ARENA_ALIGN;
+use crate::bbo::Quote;
+use crate::books::{BookHead, Marks};
+use crate::capacity::{Capacity, MemoryRow};
+use crate::{index, instrument, ladder, level, order};
+
+impl Capacity {
+    /// The parts of the books with what each takes.
+    pub fn memory(self) -> Vec<MemoryRow> {
+        let count = self.instruments_max as usize + 1;
+        let mut rows = Vec::from(index::memory(self));
+        rows.extend(order::memory(self));
+        rows.extend([
+            level::memory(self),
+            ladder::memory(self),
+            instrument::memory(self),
+            MemoryRow { part: "books", count, bytes_each: size_of::<BookHead>() },
+            MemoryRow { part: "published tops", count, bytes_each: size_of::<[Quote; 2]>() },
+            MemoryRow { part: "anomaly counters", count, bytes_each: size_of::<AnomalyCounts>() },
+            MemoryRow { part: "marks", count, bytes_each: size_of::<Marks>() },
+        ]);
+        rows
+    }
+
+    /// Bytes that an arena needs for books of this capacity.
+    pub fn arena_bytes(self) -> usize {
+        self.memory().iter().map(|row| row.bytes().next_multiple_of(ARENA_ALIGN)).sum()
+    }
+}

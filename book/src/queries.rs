@@ -1,0 +1,123 @@
+//! What can be asked of all books: tops, orders, counts. None of it copies or allocates.
+
+use crate::anomaly::AnomalyCounts;
+use crate::bbo::Bbo;
+use crate::books::{BookHead, Books, Execution, Marks};
+use crate::capacity::Capacity;
+use crate::event::Side;
+use crate::hash_index::Found;
+use crate::instrument::Instruments;
+use crate::order::{NONE, Order};
+use crate::units::{InstrumentId, OrderId, Price, Quantity};
+
+/// An order as it rests in its book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestingOrder {
+    /// The venue's id.
+    pub id: OrderId,
+    /// Its side.
+    pub side: Side,
+    /// Its price.
+    pub price: Price,
+    /// What is left of it.
+    pub quantity: Quantity,
+}
+
+/// Who is served before an order at its price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueuePosition {
+    /// Orders ahead.
+    pub orders_ahead: u32,
+    /// Their quantity.
+    pub quantity_ahead: Quantity,
+}
+
+impl<'a> Books<'a> {
+    /// The BBO of an instrument. Cost: one cache line. Empty for an instrument without a book.
+    #[inline]
+    pub fn bbo(&self, instrument: InstrumentId) -> Bbo {
+        self.heads.get(instrument.index()).map_or_else(Bbo::default, BookHead::bbo)
+    }
+
+    /// Whether an anomaly was seen since the last snapshot of the instrument.
+    #[inline]
+    pub fn is_stale(&self, instrument: InstrumentId) -> bool {
+        self.marks.get(instrument.index()).is_some_and(|marks| marks.has(Marks::STALE))
+    }
+
+    /// Ends the staleness of an instrument: for a strategy that knows better.
+    pub fn trust(&mut self, instrument: InstrumentId) {
+        if let Some(marks) = self.marks.get_mut(instrument.index()) {
+            marks.set(Marks::STALE, false);
+        }
+    }
+
+    /// A live order. Cost: one look-up, its order, id and level.
+    pub fn order(&self, instrument: InstrumentId, id: OrderId) -> Option<RestingOrder> {
+        let Some((_, Found::Live(slot))) = self.find(instrument, id) else { return None };
+        let Order { quantity, level, .. } = *self.orders.get(slot);
+        let level = self.levels.get(level);
+        let side = level.side_of.side();
+        Some(RestingOrder { id, side, price: level.key.price(side), quantity: Quantity(u64::from(quantity)) })
+    }
+
+    /// Orders and quantity ahead of a live order at its price. Cost: as many steps as there are orders ahead.
+    pub fn queue_position(&self, instrument: InstrumentId, id: OrderId) -> Option<QueuePosition> {
+        let Some((_, Found::Live(slot))) = self.find(instrument, id) else { return None };
+        let mut position = QueuePosition { orders_ahead: 0, quantity_ahead: Quantity(0) };
+        let mut ahead = self.orders.get(slot).ahead;
+        while ahead != NONE {
+            let order = self.orders.get(ahead);
+            position.orders_ahead += 1;
+            position.quantity_ahead.0 += u64::from(order.quantity);
+            ahead = order.ahead;
+        }
+        Some(position)
+    }
+
+    /// The last execution of a resting order, of any instrument.
+    #[inline]
+    pub const fn last_execution(&self) -> Option<&Execution> {
+        self.last_execution.as_ref()
+    }
+
+    /// What is known of the instruments.
+    pub const fn instruments(&self) -> &Instruments<'a> {
+        &self.instruments
+    }
+
+    /// The highest instrument number met so far, [`InstrumentId::ALL`] before the first.
+    pub const fn highest_instrument(&self) -> InstrumentId {
+        self.highest_instrument
+    }
+
+    /// Anomalies of all instruments.
+    pub const fn anomalies(&self) -> &AnomalyCounts {
+        self.anomalies.total()
+    }
+
+    /// Anomalies of one instrument; [`InstrumentId::ALL`] has those that no book could be blamed for.
+    pub fn anomalies_of(&self, instrument: InstrumentId) -> Option<&AnomalyCounts> {
+        self.anomalies.of(instrument)
+    }
+
+    /// Books that are stale. Cost: a pass over all instruments.
+    pub fn stale_count(&self) -> u32 {
+        self.marks.iter().filter(|marks| marks.has(Marks::STALE)).count() as u32
+    }
+
+    /// Live orders over all books.
+    pub const fn live_orders(&self) -> u32 {
+        self.orders.live()
+    }
+
+    /// Price levels over all books.
+    pub const fn level_count(&self) -> u32 {
+        self.levels.live()
+    }
+
+    /// The maxima.
+    pub const fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+}
