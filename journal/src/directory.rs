@@ -1,0 +1,354 @@
+//! A journal's directory: its lock, its list of segments, and reading a segment through a window.
+//!
+//! Everything that reads or repairs a journal touches files through this module alone.
+
+use crate::fault::{Damage, Fault, OpenError};
+use crate::format::{BLOCK_BYTES, FrameHeader, SegmentFooter, SegmentHeader, SegmentIdentity, WRITE_UNIT_BYTES};
+use crate::memory::Block;
+use rustix::fs::{FlockOperation, SeekFrom, flock, seek};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use tickcore_book::Sequence;
+
+/// Name of the lock's file.
+pub(crate) const LOCK_FILE: &str = "lock";
+/// How files of segments end.
+pub(crate) const SEGMENT_EXTENSION: &str = "tcj";
+/// How much is read at once.
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// Takes the directory's lock, or returns `None` when another process has it. It is held until the file is closed.
+pub(crate) fn lock(directory: &Path) -> io::Result<Option<File>> {
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(directory.join(LOCK_FILE))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(cause) => Err(cause.into()),
+    }
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// One valid segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub(crate) file: String,
+    pub(crate) header: SegmentHeader,
+    /// The footer at the file's very end, if a valid one stands there.
+    pub(crate) footer: Option<SegmentFooter>,
+    /// The file's length.
+    pub(crate) length: u64,
+}
+
+/// All segments of a directory, in the order of their headers.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    pub(crate) directory: PathBuf,
+    pub(crate) segments: Vec<Segment>,
+    /// Files prepared for a segment that was never begun: no valid header, and no frame.
+    pub(crate) unused: Vec<String>,
+    /// What is wrong with the set of segments, in the order of the numbers.
+    pub(crate) damages: Vec<Damage>,
+}
+
+impl Catalog {
+    /// Reads the header of every segment in `directory`.
+    pub(crate) fn load(directory: &Path) -> Result<Self, OpenError> {
+        let mut segments = Vec::new();
+        let mut unused = Vec::new();
+        let mut damages = Vec::new();
+        // Numbers of segments that are there, but damaged: their absence from the list is no second finding.
+        let mut damaged_numbers = Vec::new();
+        for file in segment_files(directory).map_err(|cause| OpenError::Io { path: directory.to_owned(), cause })? {
+            let path = directory.join(&file);
+            match identify(&path).map_err(|cause| OpenError::Io { path, cause })? {
+                Identified::Segment(segment) => segments.push(*segment),
+                Identified::Unused => unused.push(file),
+                Identified::Damaged { fault, number, first_sequence } => {
+                    damaged_numbers.push(number);
+                    damages.push(Damage { file, offset: 0, sequence: Sequence(first_sequence), fault });
+                }
+                Identified::Gone => {}
+            }
+        }
+        segments.sort_by_key(|segment| segment.header.number);
+        remove_foreign(&mut segments, &mut damages);
+        remove_duplicates(&mut segments, &mut damages);
+        find_missing(&segments, &damaged_numbers, &mut damages);
+        damages.sort_by_key(|damage| damage.sequence);
+        Ok(Self { directory: directory.to_owned(), segments, unused, damages })
+    }
+
+    /// As [`Catalog::load`], for those who cannot go on with damage or with nothing.
+    pub(crate) fn load_whole(directory: &Path) -> Result<Self, OpenError> {
+        let mut catalog = Self::load(directory)?;
+        if !catalog.damages.is_empty() {
+            return Err(catalog.damages.swap_remove(0).into());
+        }
+        if catalog.segments.is_empty() {
+            return Err(OpenError::NotAJournal { path: directory.to_owned() });
+        }
+        Ok(catalog)
+    }
+
+    /// A window on segment `index`.
+    pub(crate) fn open(&self, index: usize) -> io::Result<Window> {
+        Window::open(&self.path(index))
+    }
+
+    /// The path of segment `index`.
+    pub(crate) fn path(&self, index: usize) -> PathBuf {
+        self.directory.join(&self.segments[index].file)
+    }
+}
+
+/// Names of the files in `directory` that may hold segments, sorted.
+fn segment_files(directory: &Path) -> io::Result<Vec<String>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        if Path::new(&name).extension().is_some_and(|extension| extension == SEGMENT_EXTENSION) {
+            files.push(name.to_string_lossy().into_owned());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+enum Identified {
+    Segment(Box<Segment>),
+    Unused,
+    Damaged {
+        fault: Fault,
+        number: u64,
+        first_sequence: u64,
+    },
+    /// Removed since the directory was listed.
+    Gone,
+}
+
+fn identify(path: &Path) -> io::Result<Identified> {
+    let mut window = match Window::open(path) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Identified::Gone),
+        window => window?,
+    };
+    let fault = match SegmentHeader::read(window.at(0, BLOCK_BYTES as usize)?) {
+        Ok(header) => {
+            let length = window.length()?;
+            let footer = match length.checked_sub(BLOCK_BYTES) {
+                Some(last) if last > 0 => {
+                    let found = SegmentFooter::read(window.at(last, BLOCK_BYTES as usize)?).ok();
+                    found.filter(|footer| footer.check_place(header.identity(), last).is_ok())
+                }
+                _ => None,
+            };
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            return Ok(Identified::Segment(Box::new(Segment { file, header, footer, length })));
+        }
+        Err(fault) => fault,
+    };
+    // A header is durable before the first frame is written. So a bad header in front of a frame is damage, and
+    // anything else is a file that nobody came to use.
+    let rest = window.survey(BLOCK_BYTES, None)?;
+    Ok(match rest.first {
+        Some((identity, first_sequence)) => Identified::Damaged { fault, number: identity.number, first_sequence },
+        None => Identified::Unused,
+    })
+}
+
+/// Keeps the segments of the journal that has most of them, and reports the others.
+fn remove_foreign(segments: &mut Vec<Segment>, damages: &mut Vec<Damage>) {
+    let mut counts = BTreeMap::<[u8; 16], usize>::new();
+    for segment in segments.iter() {
+        *counts.entry(segment.header.journal.0).or_default() += 1;
+    }
+    let Some((&journal, _)) = counts.iter().max_by_key(|&(_, &count)| count) else { return };
+    segments.retain(|segment| {
+        let header = &segment.header;
+        let is_own = header.journal.0 == journal;
+        if !is_own {
+            let fault = Fault::OtherJournal { found: header.journal };
+            let (file, sequence) = (segment.file.clone(), Sequence(header.first_sequence));
+            damages.push(Damage { file, offset: 0, sequence, fault });
+        }
+        is_own
+    });
+}
+
+/// Keeps the first file of each number, and reports the others.
+fn remove_duplicates(segments: &mut Vec<Segment>, damages: &mut Vec<Damage>) {
+    segments.dedup_by(|later, earlier| {
+        let is_duplicate = later.header.number == earlier.header.number;
+        if is_duplicate {
+            let fault = Fault::DuplicateSegment { number: later.header.number, other: earlier.file.clone() };
+            let sequence = Sequence(later.header.first_sequence);
+            damages.push(Damage { file: later.file.clone(), offset: 0, sequence, fault });
+        }
+        is_duplicate
+    });
+}
+
+/// Reports each hole in the numbers, which begin at 1, with the file before it (or after it, at the start).
+fn find_missing(segments: &[Segment], damaged_numbers: &[u64], damages: &mut Vec<Damage>) {
+    let mut expected = 1;
+    let mut file = segments.first().map(|segment| segment.file.as_str()).unwrap_or_default();
+    let mut length = 0;
+    let mut sequence = Sequence(1);
+    for segment in segments {
+        let missing = (expected..segment.header.number).find(|number| !damaged_numbers.contains(number));
+        if let Some(number) = missing {
+            damages.push(Damage {
+                file: file.to_owned(),
+                offset: length,
+                sequence,
+                fault: Fault::MissingSegment { number },
+            });
+        }
+        expected = segment.header.number.saturating_add(1);
+        file = &segment.file;
+        length = segment.length;
+        sequence = Sequence(
+            segment.footer.map_or(segment.header.first_sequence, |footer| footer.last_sequence.wrapping_add(1)),
+        );
+    }
+}
+
+/// What valid structures a stretch of a segment holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Survey {
+    /// Valid frame headers.
+    pub(crate) frame_count: u64,
+    /// The highest sequence that one of the frames or a footer says was durable.
+    pub(crate) durable: u64,
+    /// The segment and first sequence that the first of them names.
+    pub(crate) first: Option<(SegmentIdentity, u64)>,
+    /// Where the first of them stands.
+    pub(crate) first_offset: Option<u64>,
+    /// End of the last write unit that is not all 0, or the start of the stretch.
+    pub(crate) end: u64,
+}
+
+/// A file read in large pieces that stay in memory until they are left behind.
+pub(crate) struct Window {
+    file: File,
+    memory: Block,
+    start: u64,
+    filled: usize,
+}
+
+impl Window {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::open(path)?, memory: Block::new(WINDOW_BYTES)?, start: 0, filled: 0 })
+    }
+
+    /// The file's length now.
+    pub(crate) fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Forgets what was read, so that a live file is looked at anew.
+    pub(crate) fn refresh(&mut self) {
+        self.filled = 0;
+    }
+
+    /// `length` bytes from `offset`, fewer only at the end of the file. Offsets are multiples of the write unit, so that
+    /// records in the result are aligned.
+    pub(crate) fn at(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
+        let end = offset + length as u64;
+        if offset < self.start || end > self.start + self.filled as u64 {
+            self.load(offset, length)?;
+        }
+        Ok(self.cached(offset, length))
+    }
+
+    /// What of `offset..offset + length` is in memory: all of it, if [`Window::at`] has just given it.
+    pub(crate) fn cached(&self, offset: u64, length: usize) -> &[u8] {
+        let filled = &self.memory.bytes()[..self.filled];
+        let Some(from) = offset.checked_sub(self.start).map(|from| from as usize) else { return &[] };
+        filled.get(from..).map_or(&[], |rest| &rest[..length.min(rest.len())])
+    }
+
+    fn load(&mut self, offset: u64, length: usize) -> io::Result<()> {
+        let old = (self.start, self.filled);
+        self.filled = 0;
+        let kept = match offset.checked_sub(old.0) {
+            Some(from) if (from as usize) < old.1 => from as usize..old.1,
+            _ => 0..0,
+        };
+        if self.memory.bytes().len() < length {
+            let mut larger = Block::new(length + WINDOW_BYTES)?;
+            larger.bytes_mut()[..kept.len()].copy_from_slice(&self.memory.bytes()[kept.clone()]);
+            self.memory = larger;
+        } else {
+            self.memory.bytes_mut().copy_within(kept.clone(), 0);
+        }
+        self.start = offset;
+        self.filled = kept.len();
+        while self.filled < length {
+            let position = offset + self.filled as u64;
+            match self.file.read_at(&mut self.memory.bytes_mut()[self.filled..], position) {
+                Ok(0) => break,
+                Ok(count) => self.filled += count,
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at every write unit from `offset` on for valid frame headers and footers; of the segment `expected` only,
+    /// if that is known. Stretches without data are skipped where the file system knows them.
+    pub(crate) fn survey(&mut self, offset: u64, expected: Option<SegmentIdentity>) -> io::Result<Survey> {
+        self.refresh();
+        let mut survey = Survey { end: offset, ..Survey::default() };
+        let mut at = offset;
+        while let Some(next) = self.next_data(at)? {
+            at = next;
+            let unit = self.at(at, WRITE_UNIT_BYTES as usize)?;
+            if unit.is_empty() {
+                break;
+            }
+            if unit.iter().any(|&byte| byte != 0) {
+                survey.end = at + unit.len() as u64;
+            }
+            let found = match FrameHeader::read(unit) {
+                Ok(frame) => {
+                    let identity =
+                        SegmentIdentity { journal: frame.journal, epoch: frame.epoch, number: frame.segment };
+                    Some((identity, frame.offset, frame.first_sequence, frame.durable_sequence, 1))
+                }
+                Err(_) => SegmentFooter::read(unit)
+                    .ok()
+                    .map(|footer| (footer.identity(), footer.offset, footer.first_sequence, footer.last_sequence, 0)),
+            };
+            if let Some((identity, stated_offset, first_sequence, durable, frame_count)) = found
+                && expected.is_none_or(|expected| expected == identity && stated_offset == at)
+            {
+                survey.frame_count += frame_count;
+                survey.durable = survey.durable.max(durable);
+                survey.first.get_or_insert((identity, first_sequence));
+                survey.first_offset.get_or_insert(at);
+            }
+            at += WRITE_UNIT_BYTES;
+        }
+        Ok(survey)
+    }
+
+    /// The first write unit at or after `offset` that may hold anything but zeros, or `None` at the end of the file.
+    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
+        #[cfg(target_os = "linux")]
+        match seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(found) => return Ok(Some((found & !(WRITE_UNIT_BYTES - 1)).max(offset))),
+            Err(rustix::io::Errno::NXIO) => return Ok(None),
+            Err(_) => {}
+        }
+        Ok((offset < self.length()?).then_some(offset))
+    }
+}

@@ -1,0 +1,191 @@
+//! What can be wrong with a journal, and where.
+
+use crate::format::JournalId;
+use std::path::PathBuf;
+use tickcore_book::Sequence;
+
+/// What is wrong at one place of a journal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Neither a frame nor a footer begins where one must.
+    #[error("neither a frame nor a footer begins here")]
+    NoFrame,
+    /// The file does not begin with a segment header.
+    #[error("the file does not begin with a segment header")]
+    NoSegmentHeader,
+    /// A header or footer does not have the checksum that it states.
+    #[error("header checksum {computed:016x} differs from the {stated:016x} that it states")]
+    HeaderChecksum {
+        /// What stands on disk.
+        stated: u64,
+        /// What the bytes give.
+        computed: u64,
+    },
+    /// Records or padding do not have the checksum that their frame header states.
+    #[error("payload checksum {computed:016x} differs from the {stated:016x} that the header states")]
+    PayloadChecksum {
+        /// What stands on disk.
+        stated: u64,
+        /// What the bytes give.
+        computed: u64,
+    },
+    /// A later format, or a record kind or stream that this version does not read.
+    #[error("format version {version}, or its record kind or stream, is not known here: read it with a newer tickcore")]
+    Unsupported {
+        /// The version that is stated.
+        version: u32,
+    },
+    /// A length or count that cannot be.
+    #[error("a length of {found} bytes or its record count cannot be")]
+    Length {
+        /// The length that is stated.
+        found: u64,
+    },
+    /// The bytes belong to another journal.
+    #[error("this belongs to journal {found}")]
+    OtherJournal {
+        /// The journal that is stated.
+        found: JournalId,
+    },
+    /// The bytes belong to another segment of this journal: a misplaced write or the remains of an older file.
+    #[error("this belongs to segment {found_number} of epoch {found_epoch}")]
+    OtherSegment {
+        /// The segment that is stated.
+        found_number: u64,
+        /// The epoch that is stated.
+        found_epoch: u64,
+    },
+    /// The frame or footer belongs to another place of this segment.
+    #[error("this belongs at byte {found}")]
+    Offset {
+        /// The place that is stated.
+        found: u64,
+    },
+    /// A hole or a repetition in the record numbers.
+    #[error("sequence {found} stands where {expected} must")]
+    SequenceBroken {
+        /// The number that must come next.
+        expected: Sequence,
+        /// The number that stands there.
+        found: Sequence,
+    },
+    /// The frame or segment does not follow the frame before it.
+    #[error("it follows a frame with checksum {found:016x}, but the one before it has {expected:016x}")]
+    ChainBroken {
+        /// Checksum of the frame before.
+        expected: u64,
+        /// Checksum that is stated.
+        found: u64,
+    },
+    /// Counts, times, digest or sequences of a footer are not those of its segment.
+    #[error("the footer does not describe the frames before it")]
+    FooterMismatch,
+    /// Bytes stand behind the footer.
+    #[error("{bytes} bytes stand behind the footer")]
+    TrailingBytes {
+        /// How many.
+        bytes: u64,
+    },
+    /// The file ends before a footer.
+    #[error("the file ends after {length} bytes without a footer: something cut it short")]
+    CutShort {
+        /// The file's length.
+        length: u64,
+    },
+    /// A segment is not there.
+    #[error("segment {number} is missing: put its file back")]
+    MissingSegment {
+        /// The number of the first that is missing.
+        number: u64,
+    },
+    /// Two files hold the same segment.
+    #[error("segment {number} is already in {other:?}: move one of the two away")]
+    DuplicateSegment {
+        /// The segment's number.
+        number: u64,
+        /// The other file's name.
+        other: String,
+    },
+    /// Segments of an earlier run come after those of a later one.
+    #[error("epoch {found} comes after epoch {previous}")]
+    EpochBroken {
+        /// Epoch of the segment before.
+        previous: u64,
+        /// Epoch that is stated.
+        found: u64,
+    },
+}
+
+impl Fault {
+    /// Whether the bytes are whole and only in the wrong place. A crash cannot leave that behind.
+    pub(crate) fn is_misplaced(&self) -> bool {
+        matches!(
+            self,
+            Self::Unsupported { .. }
+                | Self::Length { .. }
+                | Self::Offset { .. }
+                | Self::SequenceBroken { .. }
+                | Self::ChainBroken { .. }
+                | Self::FooterMismatch
+        )
+    }
+}
+
+/// Damage at one place of a journal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file} is damaged at byte {offset}, sequence {sequence}: {fault}")]
+pub struct Damage {
+    /// Name of the segment's file within the journal's directory.
+    pub file: String,
+    /// Byte offset in that file.
+    pub offset: u64,
+    /// The first sequence that cannot be had because of it; 0 when nothing tells.
+    pub sequence: Sequence,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+/// Why a journal could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The directory or a file in it could not be read.
+    #[error("cannot read {path:?}: {cause}")]
+    Io {
+        /// What was being read.
+        path: PathBuf,
+        /// The system's answer.
+        cause: std::io::Error,
+    },
+    /// There is no segment with a valid header.
+    #[error("{path:?} holds no journal: no .tcj file in it has a valid segment header")]
+    NotAJournal {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Segments are damaged, missing, duplicate or foreign.
+    #[error("{0}; `tickcore journal verify` lists all damage")]
+    Damaged(#[from] Damage),
+}
+
+/// Why reading stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// A file could not be read.
+    #[error("cannot read {path:?} at byte {offset}, sequence {sequence}: {cause}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// The first sequence that was not read.
+        sequence: Sequence,
+        /// The system's answer.
+        cause: std::io::Error,
+    },
+    /// The journal is damaged here.
+    #[error("{0}; `tickcore journal verify` lists all damage")]
+    Damaged(#[from] Damage),
+}

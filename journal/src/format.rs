@@ -1,0 +1,383 @@
+//! What stands on disk: records, frame headers, segment headers and footers, byte for byte as `docs/JOURNAL.md` has it.
+//!
+//! Every structure is plain old data without padding, its size and field places proved at compile time. All integers
+//! are little-endian; on a big-endian machine this package does not compile. Each structure ends in a checksum of
+//! everything before it, so each byte of it is covered, the reserved ones too.
+
+use crate::checksum::Seed;
+use crate::fault::Fault;
+use core::fmt;
+use core::mem::{offset_of, size_of};
+use tickcore_book::{Event, Sequence};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+#[cfg(not(target_endian = "little"))]
+compile_error!("the journal's format is little-endian, and records are used in place");
+
+/// The version of the format that this package writes, and the only one so far.
+pub const FORMAT_VERSION: u32 = 1;
+/// Every frame begins at a multiple of this many bytes and is padded to it; no such unit is written twice once durable.
+pub const WRITE_UNIT_BYTES: u64 = 4096;
+/// The largest frame that a reader accepts: a bound on what a damaged length can make it allocate.
+pub const FRAME_BYTES_MAX: u32 = 16 << 20;
+/// The longest [`Metadata::input`](crate::Metadata::input), in bytes of UTF-8.
+pub const INPUT_BYTES_MAX: usize = 512;
+/// Channels that one frame header can name.
+pub const MARKS_MAX: usize = 7;
+
+pub(crate) const SEGMENT_MAGIC: [u8; 8] = *b"TCJSEGMT";
+pub(crate) const FRAME_MAGIC: [u8; 8] = *b"TCJFRAME";
+pub(crate) const FOOTER_MAGIC: [u8; 8] = *b"TCJFOOTR";
+pub(crate) const RECORD_BYTES: usize = size_of::<Record>();
+pub(crate) const FRAME_HEADER_BYTES: usize = size_of::<FrameHeader>();
+/// The frame header's length in records: where the first record of a frame stands.
+pub(crate) const FRAME_HEADER_RECORDS: usize = FRAME_HEADER_BYTES / RECORD_BYTES;
+/// Segment headers and footers fill exactly one write unit.
+pub(crate) const BLOCK_BYTES: u64 = 4096;
+/// Stream number of the inputs; 1 + n is for the outputs of core n.
+pub(crate) const INPUT_STREAM: u32 = 0;
+/// Record kind of [`Record`]: a sequence and an event.
+pub(crate) const EVENT_RECORDS: u32 = 1;
+/// Set in [`SegmentHeader::flags`] when exchange times count from midnight of an unnamed day.
+pub(crate) const FLAG_TIMES_SINCE_MIDNIGHT: u64 = 1;
+
+/// What the journal keeps of one event: 64 bytes, exactly one cache line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(64))]
+pub struct Record {
+    /// The engine's number of the event.
+    pub sequence: Sequence,
+    /// The event.
+    pub event: Event,
+}
+
+/// Names one journal: 128 random bits drawn when it is created. `Display` prints 32 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct JournalId(pub [u8; 16]);
+
+impl fmt::Display for JournalId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for JournalId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "JournalId({self})")
+    }
+}
+
+/// Where a venue's channel stood: enough to resume its feed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Mark {
+    /// The channel's number.
+    pub channel: u64,
+    /// The venue's own sequence.
+    pub venue_sequence: u64,
+}
+
+/// The first 256 bytes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct FrameHeader {
+    pub(crate) magic: [u8; 8],
+    pub(crate) version: u32,
+    pub(crate) header_bytes: u32,
+    /// Header, records and padding: a multiple of [`WRITE_UNIT_BYTES`].
+    pub(crate) frame_bytes: u32,
+    pub(crate) record_count: u32,
+    pub(crate) record_kind: u32,
+    pub(crate) stream: u32,
+    pub(crate) first_sequence: u64,
+    /// Exchange times of the first and the last record.
+    pub(crate) first_time: u64,
+    pub(crate) last_time: u64,
+    pub(crate) journal: JournalId,
+    pub(crate) epoch: u64,
+    pub(crate) segment: u64,
+    /// Where in its segment the frame belongs, so that a misdirected write is seen.
+    pub(crate) offset: u64,
+    /// What was durable when the frame was built.
+    pub(crate) durable_sequence: u64,
+    /// `header_checksum` of the stream's frame before this one, 0 at the very first.
+    pub(crate) previous_checksum: u64,
+    /// Of everything behind the header: records and padding.
+    pub(crate) payload_checksum: u64,
+    pub(crate) mark_count: u32,
+    /// 0.
+    pub(crate) reserved: u32,
+    pub(crate) marks: [Mark; MARKS_MAX],
+    /// 0.
+    pub(crate) reserved_word: u64,
+    pub(crate) header_checksum: u64,
+}
+
+/// The first 4096 bytes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct SegmentHeader {
+    pub(crate) magic: [u8; 8],
+    pub(crate) version: u32,
+    pub(crate) header_bytes: u32,
+    pub(crate) journal: JournalId,
+    pub(crate) epoch: u64,
+    pub(crate) number: u64,
+    /// Length the file is given before use. A shorter file was trimmed after its footer had become durable.
+    pub(crate) prepared_bytes: u64,
+    pub(crate) first_sequence: u64,
+    /// Checksum chain of the inputs where this segment takes it up.
+    pub(crate) previous_checksum: u64,
+    pub(crate) durable_sequence: u64,
+    pub(crate) created: u64,
+    pub(crate) flags: u64,
+    pub(crate) instruments_max: u64,
+    pub(crate) orders_max: u64,
+    pub(crate) levels_max: u64,
+    pub(crate) write_unit_bytes: u32,
+    pub(crate) input_bytes: u32,
+    pub(crate) input: [u8; INPUT_BYTES_MAX],
+    /// All 0. Room for what the other streams start from.
+    pub(crate) reserved: [u64; 431],
+    pub(crate) header_checksum: u64,
+}
+
+/// The last 4096 bytes of a sealed segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct SegmentFooter {
+    pub(crate) magic: [u8; 8],
+    pub(crate) version: u32,
+    pub(crate) footer_bytes: u32,
+    pub(crate) journal: JournalId,
+    pub(crate) epoch: u64,
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+    pub(crate) frame_count: u64,
+    pub(crate) record_count: u64,
+    pub(crate) first_sequence: u64,
+    /// `first_sequence - 1` when the segment holds no record.
+    pub(crate) last_sequence: u64,
+    pub(crate) first_time: u64,
+    pub(crate) last_time: u64,
+    /// [`Seed::fold`] over the header checksums of all frames, in order.
+    pub(crate) digest: u64,
+    /// `header_checksum` of the last frame: the chain that the next segment takes up.
+    pub(crate) last_checksum: u64,
+    /// Number of a [`Seal`].
+    pub(crate) seal: u32,
+    /// Bytes of a sparse index in front of the footer; 0, none is written yet.
+    pub(crate) index_bytes: u32,
+    /// All 0.
+    pub(crate) reserved: [u64; 495],
+    pub(crate) footer_checksum: u64,
+}
+
+const _: () = {
+    assert!(size_of::<Record>() == 64);
+    assert!(size_of::<FrameHeader>() == 256 && offset_of!(FrameHeader, journal) == 56);
+    assert!(offset_of!(FrameHeader, marks) == 128 && offset_of!(FrameHeader, header_checksum) == 248);
+    assert!(size_of::<SegmentHeader>() == 4096 && offset_of!(SegmentHeader, header_checksum) == 4088);
+    assert!(size_of::<SegmentFooter>() == 4096 && offset_of!(SegmentFooter, footer_checksum) == 4088);
+    assert!(BLOCK_BYTES == WRITE_UNIT_BYTES && FRAME_HEADER_BYTES.is_multiple_of(RECORD_BYTES));
+};
+
+/// Why a segment was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Seal {
+    /// It was full, and the next segment follows it.
+    Full = 1,
+    /// The writer finished.
+    Finished = 2,
+    /// Recovery closed it after a crash.
+    Recovered = 3,
+}
+
+impl Seal {
+    /// The seal with this number, or `None` for a number that no seal has.
+    pub const fn from_number(number: u32) -> Option<Self> {
+        match number {
+            1 => Some(Self::Full),
+            2 => Some(Self::Finished),
+            3 => Some(Self::Recovered),
+            _ => None,
+        }
+    }
+}
+
+/// Which segment a frame or footer claims to belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentIdentity {
+    pub(crate) journal: JournalId,
+    pub(crate) epoch: u64,
+    pub(crate) number: u64,
+}
+
+impl SegmentIdentity {
+    pub(crate) fn seed(self) -> Seed {
+        Seed::new(self.journal, self.epoch, self.number)
+    }
+
+    /// The fault of a structure that claims `self` where `expected` is read.
+    fn fault_against(self, expected: Self) -> Option<Fault> {
+        if self.journal != expected.journal {
+            Some(Fault::OtherJournal { found: self.journal })
+        } else if self.epoch != expected.epoch || self.number != expected.number {
+            Some(Fault::OtherSegment { found_number: self.number, found_epoch: self.epoch })
+        } else {
+            None
+        }
+    }
+}
+
+/// A structure that ends in a checksum of itself, seeded by the segment that it names.
+trait Checksummed: FromBytes + IntoBytes + Immutable {
+    fn identity(&self) -> SegmentIdentity;
+
+    fn computed(&self) -> u64 {
+        let bytes = self.as_bytes();
+        self.identity().seed().checksum(&bytes[..bytes.len() - 8])
+    }
+
+    fn stated(&self) -> u64 {
+        let bytes = self.as_bytes();
+        u64::read_from_bytes(&bytes[bytes.len() - 8..]).unwrap_or_default()
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        let (stated, computed) = (self.stated(), self.computed());
+        if stated == computed { Ok(()) } else { Err(Fault::HeaderChecksum { stated, computed }) }
+    }
+}
+
+impl Checksummed for FrameHeader {
+    fn identity(&self) -> SegmentIdentity {
+        SegmentIdentity { journal: self.journal, epoch: self.epoch, number: self.segment }
+    }
+}
+
+impl Checksummed for SegmentHeader {
+    fn identity(&self) -> SegmentIdentity {
+        SegmentIdentity { journal: self.journal, epoch: self.epoch, number: self.number }
+    }
+}
+
+impl Checksummed for SegmentFooter {
+    fn identity(&self) -> SegmentIdentity {
+        SegmentIdentity { journal: self.journal, epoch: self.epoch, number: self.segment }
+    }
+}
+
+impl FrameHeader {
+    /// Fills in the checksum of the header itself.
+    pub(crate) fn seal(mut self) -> Self {
+        self.header_checksum = self.computed();
+        self
+    }
+
+    /// The header at the start of `bytes`, if one stands there that is whole and belongs to *some* segment.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Fault> {
+        let Ok((header, _)) = Self::read_from_prefix(bytes) else { return Err(Fault::NoFrame) };
+        if header.magic != FRAME_MAGIC {
+            return Err(Fault::NoFrame);
+        }
+        header.check()?;
+        if header.version != FORMAT_VERSION || header.record_kind != EVENT_RECORDS || header.stream != INPUT_STREAM {
+            return Err(Fault::Unsupported { version: header.version });
+        }
+        let capacity = (header.frame_bytes.saturating_sub(header.header_bytes)) as usize / RECORD_BYTES;
+        if header.header_bytes as usize != FRAME_HEADER_BYTES
+            || header.frame_bytes > FRAME_BYTES_MAX
+            || !u64::from(header.frame_bytes).is_multiple_of(WRITE_UNIT_BYTES)
+            || header.record_count == 0
+            || header.record_count as usize > capacity
+        {
+            return Err(Fault::Length { found: u64::from(header.frame_bytes) });
+        }
+        Ok(header)
+    }
+
+    /// Refuses a header that belongs to another segment or to another place of this one.
+    pub(crate) fn check_place(&self, expected: SegmentIdentity, offset: u64) -> Result<(), Fault> {
+        if let Some(fault) = self.identity().fault_against(expected) {
+            return Err(fault);
+        }
+        if self.offset == offset { Ok(()) } else { Err(Fault::Offset { found: self.offset }) }
+    }
+
+    /// Number of the frame's last record.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        self.first_sequence.wrapping_add(u64::from(self.record_count)).wrapping_sub(1)
+    }
+}
+
+impl SegmentHeader {
+    /// Fills in the checksum of the header itself.
+    pub(crate) fn seal(mut self) -> Self {
+        self.header_checksum = self.computed();
+        self
+    }
+
+    /// The header at the start of `bytes`, if it is whole.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Fault> {
+        let Ok((header, _)) = Self::read_from_prefix(bytes) else { return Err(Fault::NoSegmentHeader) };
+        if header.magic != SEGMENT_MAGIC {
+            return Err(Fault::NoSegmentHeader);
+        }
+        header.check()?;
+        if header.version != FORMAT_VERSION {
+            return Err(Fault::Unsupported { version: header.version });
+        }
+        if u64::from(header.header_bytes) != BLOCK_BYTES || header.input_bytes as usize > INPUT_BYTES_MAX {
+            return Err(Fault::Length { found: u64::from(header.header_bytes) });
+        }
+        Ok(header)
+    }
+
+    pub(crate) fn identity(&self) -> SegmentIdentity {
+        Checksummed::identity(self)
+    }
+}
+
+impl SegmentFooter {
+    /// Fills in the checksum of the footer itself.
+    pub(crate) fn seal(mut self) -> Self {
+        self.footer_checksum = self.computed();
+        self
+    }
+
+    /// The footer at the start of `bytes`, if one stands there that is whole and belongs to *some* segment.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Fault> {
+        let Ok((footer, _)) = Self::read_from_prefix(bytes) else { return Err(Fault::NoFrame) };
+        if footer.magic != FOOTER_MAGIC {
+            return Err(Fault::NoFrame);
+        }
+        footer.check()?;
+        if footer.version != FORMAT_VERSION || Seal::from_number(footer.seal).is_none() {
+            return Err(Fault::Unsupported { version: footer.version });
+        }
+        if u64::from(footer.footer_bytes) != BLOCK_BYTES || footer.index_bytes != 0 {
+            return Err(Fault::Length { found: u64::from(footer.footer_bytes) });
+        }
+        Ok(footer)
+    }
+
+    /// Refuses a footer that belongs to another segment or to another place of this one.
+    pub(crate) fn check_place(&self, expected: SegmentIdentity, offset: u64) -> Result<(), Fault> {
+        if let Some(fault) = self.identity().fault_against(expected) {
+            return Err(fault);
+        }
+        if self.offset == offset { Ok(()) } else { Err(Fault::Offset { found: self.offset }) }
+    }
+
+    pub(crate) fn identity(&self) -> SegmentIdentity {
+        Checksummed::identity(self)
+    }
+}
+
+/// The number of bytes that a frame of `record_count` records takes on disk.
+pub(crate) fn frame_bytes_for(record_count: usize) -> usize {
+    (FRAME_HEADER_BYTES + record_count * RECORD_BYTES).next_multiple_of(WRITE_UNIT_BYTES as usize)
+}

@@ -1,0 +1,209 @@
+//! Reading a journal from its first record, with every check on.
+//!
+//! Works with read access alone, on finished journals, on what a crash left, and on one that is being written: after
+//! the end was reached, [`Reader::next_batch`] looks again and gives what has come since. Records are handed out in
+//! place, one frame at a time, from the buffer they were read into. Worst case: at the end of an unsealed segment the
+//! rest of its file is looked through (holes are skipped) each time the reader is asked again.
+
+use crate::directory::Catalog;
+use crate::fault::{Damage, Fault, OpenError, ReadError};
+use crate::format::{JournalId, Record, Seal, SegmentFooter};
+use crate::options::Metadata;
+use crate::walk::{Position, Step, Verdict, Walk, judge};
+use std::io;
+use std::path::Path;
+use tickcore_book::Sequence;
+
+/// How a journal ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Tail {
+    /// The end was not reached yet.
+    #[default]
+    Unread,
+    /// The last segment is sealed.
+    Sealed,
+    /// The last segment is not sealed, and nothing stands behind its last frame: it is being written, or its writer was
+    /// killed between two writes.
+    Unsealed {
+        /// The segment's file.
+        file: String,
+        /// Where the next frame would begin.
+        offset: u64,
+    },
+    /// Behind the last valid frame stand remains of writes that had not become durable when the writer stopped.
+    Torn {
+        /// The segment's file.
+        file: String,
+        /// Where the remains begin.
+        offset: u64,
+        /// How many bytes they span.
+        bytes: u64,
+    },
+}
+
+/// A journal opened for reading.
+pub struct Reader {
+    catalog: Catalog,
+    index: usize,
+    walk: Walk,
+    tail: Tail,
+    metadata: Metadata,
+}
+
+impl Reader {
+    /// Opens the journal in `directory`.
+    ///
+    /// # Errors
+    /// If there is none, if files cannot be read, or if segments are missing, duplicate, foreign or have damaged
+    /// headers.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let catalog = Catalog::load_whole(directory.as_ref())?;
+        let header = catalog.segments[0].header;
+        if let Err(fault) = Position::START.check(Position::of_header(&header)) {
+            let file = catalog.segments[0].file.clone();
+            return Err(Damage { file, offset: 0, sequence: Sequence(1), fault }.into());
+        }
+        let window = catalog.open(0).map_err(|cause| OpenError::Io { path: catalog.path(0), cause })?;
+        let metadata = Metadata::from_header(&header);
+        Ok(Self { catalog, index: 0, walk: Walk::new(window, header), tail: Tail::Unread, metadata })
+    }
+
+    /// What was said about the journal when it was created.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The journal's id.
+    pub fn journal(&self) -> JournalId {
+        self.walk.header.journal
+    }
+
+    /// The next record to be read; 1 at the start.
+    pub fn next_sequence(&self) -> Sequence {
+        Sequence(self.walk.position.next_sequence)
+    }
+
+    /// How the journal ends, once `next_batch` has returned `None`.
+    pub fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    /// The records of the next frame, or `None` at the end.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or if the journal is damaged here; asked again, it answers the same.
+    pub fn next_batch(&mut self) -> Result<Option<&[Record]>, ReadError> {
+        while let Some(is_frame) = self.advance()? {
+            if is_frame {
+                return Ok(Some(self.walk.records()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// One step: `true` for a frame, `false` for another segment, `None` at the end.
+    fn advance(&mut self) -> Result<Option<bool>, ReadError> {
+        match self.walk.step().map_err(|cause| self.io_error(cause))? {
+            Step::Frame => {
+                self.tail = Tail::Unread;
+                Ok(Some(true))
+            }
+            Step::Footer(footer) => self.leave(&footer),
+            Step::Bad(fault) => self.end(fault),
+        }
+    }
+
+    /// Behind a footer: the next segment, or the end.
+    fn leave(&mut self, footer: &SegmentFooter) -> Result<Option<bool>, ReadError> {
+        let length = self.walk.window.length().map_err(|cause| self.io_error(cause))?;
+        let end = self.walk.offset + u64::from(footer.footer_bytes);
+        if length != end && length != self.walk.header.prepared_bytes {
+            return Err(self.damage(Fault::TrailingBytes { bytes: length.saturating_sub(end) }).into());
+        }
+        if self.index + 1 == self.catalog.segments.len() {
+            self.reload()?;
+        }
+        if self.index + 1 < self.catalog.segments.len() {
+            return self.enter_next().map(|()| Some(false));
+        }
+        if Seal::from_number(footer.seal) == Some(Seal::Full) {
+            let number = self.walk.header.number.wrapping_add(1);
+            return Err(self.damage(Fault::MissingSegment { number }).into());
+        }
+        self.tail = Tail::Sealed;
+        Ok(None)
+    }
+
+    /// At a place where neither frame nor footer stands.
+    fn end(&mut self, fault: Fault) -> Result<Option<bool>, ReadError> {
+        self.reload()?;
+        let verdict = judge(&self.catalog, self.index, &mut self.walk, fault).map_err(|cause| self.io_error(cause))?;
+        // The writer may have come by since the fault was seen; then a second look finds none.
+        self.walk.window.refresh();
+        match self.walk.step().map_err(|cause| self.io_error(cause))? {
+            Step::Frame => return Ok(Some(true)),
+            Step::Footer(footer) => return self.leave(&footer),
+            Step::Bad(_) => {}
+        }
+        let (file, offset) = (self.catalog.segments[self.index].file.clone(), self.walk.offset);
+        self.tail = match verdict {
+            Verdict::Continues => return self.enter_next().map(|()| Some(false)),
+            Verdict::Damage(fault) => return Err(self.damage(fault).into()),
+            Verdict::Unsealed => Tail::Unsealed { file, offset },
+            Verdict::Torn { bytes } => Tail::Torn { file, offset, bytes },
+        };
+        Ok(None)
+    }
+
+    fn enter_next(&mut self) -> Result<(), ReadError> {
+        let position = self.walk.position;
+        let next = &self.catalog.segments[self.index + 1];
+        if let Err(fault) = check_succession(&self.walk, next.header.epoch, Position::of_header(&next.header)) {
+            let sequence = Sequence(position.next_sequence);
+            return Err(Damage { file: next.file.clone(), offset: 0, sequence, fault }.into());
+        }
+        let window = self.catalog.open(self.index + 1).map_err(|cause| self.io_error(cause))?;
+        self.walk = Walk::new(window, next.header);
+        self.index += 1;
+        Ok(())
+    }
+
+    /// Lists the segments again: a writer may have added some.
+    fn reload(&mut self) -> Result<(), ReadError> {
+        let catalog = Catalog::load_whole(&self.catalog.directory).map_err(|error| match error {
+            OpenError::Damaged(damage) => ReadError::Damaged(damage),
+            OpenError::Io { path, cause } => ReadError::Io { path, offset: 0, sequence: self.next_sequence(), cause },
+            OpenError::NotAJournal { path } => {
+                ReadError::Io { path, offset: 0, sequence: self.next_sequence(), cause: io::ErrorKind::NotFound.into() }
+            }
+        })?;
+        let number = self.walk.header.number;
+        match catalog.segments.iter().position(|segment| segment.header.number == number) {
+            Some(index) => {
+                self.index = index;
+                self.catalog = catalog;
+                Ok(())
+            }
+            None => Err(self.damage(Fault::MissingSegment { number }).into()),
+        }
+    }
+
+    fn io_error(&self, cause: io::Error) -> ReadError {
+        let path = self.catalog.path(self.index);
+        ReadError::Io { path, offset: self.walk.offset, sequence: self.next_sequence(), cause }
+    }
+
+    fn damage(&self, fault: Fault) -> Damage {
+        let file = self.catalog.segments[self.index].file.clone();
+        Damage { file, offset: self.walk.offset, sequence: self.next_sequence(), fault }
+    }
+}
+
+/// Refuses a next segment that does not follow the one that was walked through.
+pub(crate) fn check_succession(walk: &Walk, epoch: u64, found: Position) -> Result<(), Fault> {
+    walk.position.check(found)?;
+    if epoch < walk.header.epoch {
+        return Err(Fault::EpochBroken { previous: walk.header.epoch, found: epoch });
+    }
+    Ok(())
+}

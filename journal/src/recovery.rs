@@ -1,0 +1,208 @@
+//! Putting a journal in order after its writer stopped, however it stopped.
+//!
+//! Recovery removes what was prepared and never begun, cuts the torn tail of the last segment and seals it; it never
+//! touches a byte that verifies, and refuses a journal that is damaged. It does not check sealed segments beyond header
+//! and footer: that is what `verify` is for.
+//!
+//! It may die at any moment and be run again. The footer is written into the prepared file at the cut and made durable;
+//! only then is the file trimmed behind it. Until the footer is whole, the place still looks like a torn tail.
+
+use crate::directory::{Catalog, lock, sync_directory};
+use crate::fault::{Damage, Fault, OpenError};
+use crate::format::{BLOCK_BYTES, JournalId, Seal, SegmentFooter, SegmentHeader};
+use crate::options::Metadata;
+use crate::walk::{Position, Step, Verdict, Walk, judge};
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use tickcore_book::Sequence;
+use zerocopy::IntoBytes;
+
+/// What recovery did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// The journal's id.
+    pub journal: JournalId,
+    /// What was said when the journal was created.
+    pub metadata: Metadata,
+    /// The last record that the journal holds, 0 if none. All up to here is durable.
+    pub last_sequence: Sequence,
+    /// Files of segments that were sealed now.
+    pub sealed: Vec<String>,
+    /// The torn tail that was cut, if there was one.
+    pub cut: Option<Cut>,
+    /// Files that were removed because they held no record.
+    pub removed: Vec<String>,
+}
+
+/// A torn tail that was cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The segment's file.
+    pub file: String,
+    /// Where the valid frames end.
+    pub offset: u64,
+    /// How many bytes of unfinished writes stood there.
+    pub bytes: u64,
+}
+
+/// Why a journal was not recovered. Nothing of it was changed, except after `Io`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoverError {
+    /// Another process writes this journal.
+    #[error("{path:?} is being written by another process: wait for it, or stop it")]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is no journal, or it cannot be read, or it is damaged.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A file could not be changed. Running recovery again is safe.
+    #[error("cannot {action} {path:?}: {cause}; cure that and recover again")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        cause: io::Error,
+    },
+}
+
+/// Recovers the journal in `directory`; does nothing to one that was finished.
+///
+/// # Errors
+/// See [`RecoverError`].
+pub fn recover(directory: impl AsRef<Path>) -> Result<Recovery, RecoverError> {
+    let directory = directory.as_ref();
+    let _lock = take_lock(directory)?;
+    recover_locked(directory).map(|(recovery, _)| recovery)
+}
+
+pub(crate) fn take_lock(directory: &Path) -> Result<std::fs::File, RecoverError> {
+    match lock(directory) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(RecoverError::Locked { path: directory.to_owned() }),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+            Err(OpenError::NotAJournal { path: directory.to_owned() }.into())
+        }
+        Err(cause) => Err(RecoverError::Io { action: "lock", path: directory.to_owned(), cause }),
+    }
+}
+
+/// Where a recovered journal ends: what the next segment follows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JournalEnd {
+    pub(crate) header: SegmentHeader,
+    pub(crate) position: Position,
+}
+
+/// What is to be done to a segment's file.
+struct Repair {
+    index: usize,
+    /// The footer to be written; `None` if it is there, and only the rest of the file is to be trimmed.
+    footer: Option<SegmentFooter>,
+    footer_offset: u64,
+}
+
+/// [`recover`] for who holds the lock.
+pub(crate) fn recover_locked(directory: &Path) -> Result<(Recovery, JournalEnd), RecoverError> {
+    let catalog = Catalog::load_whole(directory)?;
+    let mut recovery = Recovery {
+        journal: catalog.segments[0].header.journal,
+        metadata: Metadata::from_header(&catalog.segments[0].header),
+        last_sequence: Sequence(0),
+        sealed: Vec::new(),
+        cut: None,
+        removed: catalog.unused.clone(),
+    };
+    let (repairs, end) = plan(&catalog, &mut recovery)?;
+    recovery.last_sequence = Sequence(end.position.next_sequence.wrapping_sub(1));
+    for file in &recovery.removed {
+        let path = directory.join(file);
+        std::fs::remove_file(&path).map_err(|cause| RecoverError::Io { action: "remove", path, cause })?;
+    }
+    if !recovery.removed.is_empty() {
+        let sync_error = |cause| RecoverError::Io { action: "sync", path: directory.to_owned(), cause };
+        sync_directory(directory).map_err(sync_error)?;
+    }
+    for repair in repairs {
+        let path = catalog.path(repair.index);
+        seal(&path, &repair).map_err(|cause| RecoverError::Io { action: "seal", path, cause })?;
+        recovery.sealed.push(catalog.segments[repair.index].file.clone());
+    }
+    Ok((recovery, end))
+}
+
+/// Goes through all segments without changing anything.
+fn plan(catalog: &Catalog, recovery: &mut Recovery) -> Result<(Vec<Repair>, JournalEnd), RecoverError> {
+    let mut repairs = Vec::new();
+    let mut end = JournalEnd { header: catalog.segments[0].header, position: Position::START };
+    for (index, segment) in catalog.segments.iter().enumerate() {
+        let damage = |offset, position: Position, fault| {
+            let sequence = Sequence(position.next_sequence);
+            RecoverError::Open(Damage { file: segment.file.clone(), offset, sequence, fault }.into())
+        };
+        end.position.check(Position::of_header(&segment.header)).map_err(|fault| damage(0, end.position, fault))?;
+        if segment.header.epoch < end.header.epoch {
+            let fault = Fault::EpochBroken { previous: end.header.epoch, found: segment.header.epoch };
+            return Err(damage(0, end.position, fault));
+        }
+        end.header = segment.header;
+        let is_last = index + 1 == catalog.segments.len();
+        if let Some(footer) = &segment.footer {
+            end.position = Position::of_footer(footer);
+            if is_last && Seal::from_number(footer.seal) == Some(Seal::Full) {
+                let fault = Fault::MissingSegment { number: segment.header.number.wrapping_add(1) };
+                return Err(damage(segment.length, end.position, fault));
+            }
+            continue;
+        }
+        let io_error = |cause| OpenError::Io { path: catalog.path(index), cause };
+        let mut walk = Walk::new(catalog.open(index).map_err(io_error)?, segment.header);
+        let fault = loop {
+            match walk.step().map_err(io_error)? {
+                Step::Frame => {}
+                Step::Footer(_) => break None,
+                Step::Bad(fault) => break Some(fault),
+            }
+        };
+        end.position = walk.position;
+        let verdict = match fault {
+            None => None,
+            Some(fault) => Some(judge(catalog, index, &mut walk, fault).map_err(io_error)?),
+        };
+        let (offset, position) = (walk.offset, walk.position);
+        let footer = |seal| Some(walk.tally.footer(&segment.header, offset, position, seal));
+        let (footer, is_end) = match verdict {
+            None => (None, false),
+            Some(Verdict::Continues) => (footer(Seal::Full), false),
+            Some(Verdict::Damage(fault)) => return Err(damage(offset, position, fault)),
+            Some(Verdict::Unsealed) => (footer(Seal::Recovered), true),
+            Some(Verdict::Torn { bytes }) => {
+                recovery.cut = Some(Cut { file: segment.file.clone(), offset, bytes });
+                (footer(Seal::Recovered), true)
+            }
+        };
+        repairs.push(Repair { index, footer, footer_offset: offset });
+        if is_end {
+            // What comes behind is a segment whose header was written and that no frame had come into.
+            recovery.removed.extend(catalog.segments[index + 1..].iter().map(|segment| segment.file.clone()));
+            break;
+        }
+    }
+    Ok((repairs, end))
+}
+
+fn seal(path: &Path, repair: &Repair) -> io::Result<()> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    if let Some(footer) = &repair.footer {
+        file.write_all_at(footer.as_bytes(), repair.footer_offset)?;
+    }
+    file.sync_data()?;
+    file.set_len(repair.footer_offset + BLOCK_BYTES)?;
+    file.sync_all()
+}

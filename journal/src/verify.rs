@@ -1,0 +1,217 @@
+//! Checking every byte of a journal and listing all that is wrong.
+
+use crate::directory::{Catalog, Segment};
+use crate::fault::{Damage, Fault, OpenError};
+use crate::format::{BLOCK_BYTES, FrameHeader, Seal, SegmentFooter};
+use crate::reader::{Tail, check_succession};
+use crate::walk::{Position, Step, Verdict, Walk, judge};
+use std::io;
+use std::path::Path;
+use tickcore_book::Sequence;
+
+/// How far `verify` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that were checked.
+    pub bytes_done: u64,
+    /// Bytes of all segments.
+    pub bytes_total: u64,
+}
+
+/// What `verify` found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Segments that were checked.
+    pub segment_count: u64,
+    /// Valid frames.
+    pub frame_count: u64,
+    /// Records in them.
+    pub record_count: u64,
+    /// Bytes of valid headers, frames and footers.
+    pub bytes: u64,
+    /// First and last record, if there is one.
+    pub sequences: Option<(Sequence, Sequence)>,
+    /// All damage, in the order in which a reader would meet it, after that of the set of segments as a whole.
+    pub damages: Vec<Damage>,
+    /// How the journal ends. A torn tail is what a crash leaves, and no damage.
+    pub tail: Tail,
+    /// Files prepared for a segment that was never begun.
+    pub unused: Vec<String>,
+}
+
+impl VerifyReport {
+    /// Whether nothing is damaged.
+    pub fn is_intact(&self) -> bool {
+        self.damages.is_empty()
+    }
+}
+
+/// Checks every byte of every segment of the journal in `directory`. `progress` is called after each frame.
+///
+/// It needs read access only. Run it on a journal that nobody writes; on a live one the tail is as it was at some
+/// moment, and a segment that is sealed meanwhile may be reported.
+///
+/// # Errors
+/// If files cannot be read or there is no journal. Damage is in the report, not an error.
+pub fn verify(directory: impl AsRef<Path>, progress: impl FnMut(Progress)) -> Result<VerifyReport, OpenError> {
+    let mut catalog = Catalog::load(directory.as_ref())?;
+    if catalog.segments.is_empty() && catalog.damages.is_empty() {
+        return Err(OpenError::NotAJournal { path: catalog.directory });
+    }
+    let report = VerifyReport {
+        damages: core::mem::take(&mut catalog.damages),
+        unused: core::mem::take(&mut catalog.unused),
+        ..VerifyReport::default()
+    };
+    let bytes_total = catalog.segments.iter().map(|segment| segment.length).sum();
+    let mut verifier = Verifier { catalog, report, progress, bytes_before: 0, bytes_total };
+    verifier.run()?;
+    Ok(verifier.report)
+}
+
+struct Verifier<P> {
+    catalog: Catalog,
+    report: VerifyReport,
+    progress: P,
+    bytes_before: u64,
+    bytes_total: u64,
+}
+
+/// What follows a segment.
+enum Outcome {
+    /// The next segment.
+    Next,
+    /// Nothing.
+    End,
+}
+
+impl<P: FnMut(Progress)> Verifier<P> {
+    fn run(&mut self) -> Result<(), OpenError> {
+        let mut previous: Option<Walk> = None;
+        for index in 0..self.catalog.segments.len() {
+            let io_error = |catalog: &Catalog, cause| OpenError::Io { path: catalog.path(index), cause };
+            let window = self.catalog.open(index).map_err(|cause| io_error(&self.catalog, cause))?;
+            let segment = self.catalog.segments[index].clone();
+            self.check_start(&segment, previous.as_ref());
+            let mut walk = Walk::new(window, segment.header);
+            let outcome =
+                self.check_segment(index, &segment, &mut walk).map_err(|cause| io_error(&self.catalog, cause))?;
+            self.bytes_before += segment.length;
+            self.report_progress(0);
+            if let Outcome::End = outcome {
+                break;
+            }
+            previous = Some(walk);
+        }
+        Ok(())
+    }
+
+    /// Checks that a segment follows the one before; a hole in the numbers is reported already.
+    fn check_start(&mut self, segment: &Segment, previous: Option<&Walk>) {
+        let found = Position::of_header(&segment.header);
+        let result = match previous {
+            Some(walk) if walk.header.number.wrapping_add(1) == segment.header.number => {
+                check_succession(walk, segment.header.epoch, found)
+            }
+            None if segment.header.number == 1 => Position::START.check(found),
+            _ => Ok(()),
+        };
+        if let Err(fault) = result {
+            self.add_damage(segment, 0, segment.header.first_sequence, fault);
+        }
+        self.report.segment_count += 1;
+        self.report.bytes += BLOCK_BYTES;
+    }
+
+    fn check_segment(&mut self, index: usize, segment: &Segment, walk: &mut Walk) -> io::Result<Outcome> {
+        loop {
+            match walk.step()? {
+                Step::Frame => self.add_frame(walk),
+                Step::Footer(footer) => return self.check_end(index, segment, walk, &footer),
+                Step::Bad(fault) => {
+                    let (offset, sequence) = (walk.offset, walk.position.next_sequence);
+                    match judge(&self.catalog, index, walk, fault)? {
+                        Verdict::Continues => return Ok(Outcome::Next),
+                        Verdict::Unsealed => {
+                            self.report.tail = Tail::Unsealed { file: segment.file.clone(), offset };
+                            return Ok(Outcome::End);
+                        }
+                        Verdict::Torn { bytes } => {
+                            self.report.tail = Tail::Torn { file: segment.file.clone(), offset, bytes };
+                            return Ok(Outcome::End);
+                        }
+                        Verdict::Damage(fault) => {
+                            self.add_damage(segment, offset, sequence, fault);
+                            if !skip_damage(walk)? {
+                                return Ok(Outcome::Next);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn add_frame(&mut self, walk: &Walk) {
+        let records = walk.records();
+        if let (Some(first), Some(last)) = (records.first(), records.last()) {
+            let first = self.report.sequences.map_or(first.sequence, |(first, _)| first);
+            self.report.sequences = Some((first, last.sequence));
+        }
+        self.report.frame_count += 1;
+        self.report.record_count += records.len() as u64;
+        self.report_progress(walk.offset);
+    }
+
+    fn check_end(
+        &mut self,
+        index: usize,
+        segment: &Segment,
+        walk: &Walk,
+        footer: &SegmentFooter,
+    ) -> io::Result<Outcome> {
+        let end = walk.offset + u64::from(footer.footer_bytes);
+        self.report.bytes += end - BLOCK_BYTES;
+        let length = walk.window.length()?;
+        if length != end && length != walk.header.prepared_bytes {
+            let fault = Fault::TrailingBytes { bytes: length.saturating_sub(end) };
+            self.add_damage(segment, end, walk.position.next_sequence, fault);
+        }
+        if index + 1 < self.catalog.segments.len() {
+            return Ok(Outcome::Next);
+        }
+        if Seal::from_number(footer.seal) == Some(Seal::Full) {
+            let fault = Fault::MissingSegment { number: walk.header.number.wrapping_add(1) };
+            self.add_damage(segment, end, walk.position.next_sequence, fault);
+        }
+        self.report.tail = Tail::Sealed;
+        Ok(Outcome::End)
+    }
+
+    fn add_damage(&mut self, segment: &Segment, offset: u64, sequence: u64, fault: Fault) {
+        self.report.damages.push(Damage { file: segment.file.clone(), offset, sequence: Sequence(sequence), fault });
+    }
+
+    fn report_progress(&mut self, bytes_in_segment: u64) {
+        let bytes_done = self.bytes_before + bytes_in_segment;
+        (self.progress)(Progress { bytes_done, bytes_total: self.bytes_total });
+    }
+}
+
+/// Moves behind damage to the next valid frame header or footer of the segment. `false` if there is none.
+fn skip_damage(walk: &mut Walk) -> io::Result<bool> {
+    let identity = walk.header.identity();
+    let Some(offset) = walk.window.survey(walk.offset + BLOCK_BYTES, Some(identity))?.first_offset else {
+        return Ok(false);
+    };
+    let unit = walk.window.at(offset, BLOCK_BYTES as usize)?;
+    let position = match FrameHeader::read(unit) {
+        Ok(frame) => Position { next_sequence: frame.first_sequence, chain: frame.previous_checksum },
+        Err(_) => match SegmentFooter::read(unit) {
+            Ok(footer) => Position::of_footer(&footer),
+            Err(_) => return Ok(false),
+        },
+    };
+    walk.resume_at(offset, position);
+    Ok(true)
+}

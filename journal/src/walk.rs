@@ -1,0 +1,264 @@
+//! Walking through one segment, frame by frame, with every check on; and judging the place where no frame follows.
+//!
+//! Reader, `verify` and recovery all go through here, so they agree on what is valid, what is a torn tail and what is
+//! damage.
+
+use crate::checksum::Seed;
+use crate::directory::{Catalog, Window};
+use crate::fault::Fault;
+use crate::format::{
+    BLOCK_BYTES, FOOTER_MAGIC, FRAME_HEADER_BYTES, FRAME_HEADER_RECORDS, FrameHeader, RECORD_BYTES, Record, Seal,
+    SegmentFooter, SegmentHeader,
+};
+use std::io;
+use tickcore_book::Sequence;
+use zerocopy::FromBytes;
+
+/// Where the record numbers and the checksum chain of the inputs stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// The sequence that must come next.
+    pub(crate) next_sequence: u64,
+    /// Header checksum of the last frame, 0 before the first.
+    pub(crate) chain: u64,
+}
+
+impl Position {
+    /// Before the first record of a journal.
+    pub(crate) const START: Self = Self { next_sequence: 1, chain: 0 };
+
+    /// Where a segment says it begins.
+    pub(crate) fn of_header(header: &SegmentHeader) -> Self {
+        Self { next_sequence: header.first_sequence, chain: header.previous_checksum }
+    }
+
+    /// Where a segment says it ends.
+    pub(crate) fn of_footer(footer: &SegmentFooter) -> Self {
+        Self { next_sequence: footer.last_sequence.wrapping_add(1), chain: footer.last_checksum }
+    }
+
+    /// Refuses something that states to follow `found`.
+    pub(crate) fn check(self, found: Self) -> Result<(), Fault> {
+        if found.next_sequence != self.next_sequence {
+            let (expected, found) = (Sequence(self.next_sequence), Sequence(found.next_sequence));
+            return Err(Fault::SequenceBroken { expected, found });
+        }
+        if found.chain != self.chain {
+            return Err(Fault::ChainBroken { expected: self.chain, found: found.chain });
+        }
+        Ok(())
+    }
+}
+
+/// What the frames of a segment add up to: what its footer states.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) frame_count: u64,
+    pub(crate) record_count: u64,
+    pub(crate) first_time: u64,
+    pub(crate) last_time: u64,
+    pub(crate) digest: u64,
+}
+
+impl Tally {
+    /// Adds a frame.
+    pub(crate) fn add(&mut self, seed: Seed, frame: &FrameHeader) {
+        if self.frame_count == 0 {
+            self.first_time = frame.first_time;
+        }
+        self.last_time = frame.last_time;
+        self.frame_count += 1;
+        self.record_count += u64::from(frame.record_count);
+        self.digest = seed.fold(self.digest, frame.header_checksum);
+    }
+
+    /// The footer of a segment with these frames, which ends at `offset` and `position`.
+    pub(crate) fn footer(&self, header: &SegmentHeader, offset: u64, position: Position, seal: Seal) -> SegmentFooter {
+        SegmentFooter {
+            magic: FOOTER_MAGIC,
+            version: crate::format::FORMAT_VERSION,
+            footer_bytes: BLOCK_BYTES as u32,
+            journal: header.journal,
+            epoch: header.epoch,
+            segment: header.number,
+            offset,
+            frame_count: self.frame_count,
+            record_count: self.record_count,
+            first_sequence: header.first_sequence,
+            last_sequence: position.next_sequence.wrapping_sub(1),
+            first_time: self.first_time,
+            last_time: self.last_time,
+            digest: self.digest,
+            last_checksum: position.chain,
+            seal: seal as u32,
+            index_bytes: 0,
+            reserved: [0; 495],
+            footer_checksum: 0,
+        }
+        .seal()
+    }
+}
+
+/// What stands at the next place of a segment.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// A valid frame; [`Walk::records`] gives its records until the next step.
+    Frame,
+    /// A valid footer: the segment ends here.
+    Footer(Box<SegmentFooter>),
+    /// Neither.
+    Bad(Fault),
+}
+
+/// A walk through one segment.
+pub(crate) struct Walk {
+    pub(crate) window: Window,
+    pub(crate) header: SegmentHeader,
+    pub(crate) offset: u64,
+    pub(crate) position: Position,
+    pub(crate) tally: Tally,
+    /// False once frames were skipped, so that the tally is not the footer's.
+    is_tally_whole: bool,
+    seed: Seed,
+    /// Where the last frame stands, and the number of its records.
+    frame: (u64, usize),
+}
+
+impl Walk {
+    /// A walk from the segment's first frame, which must follow what the segment's header states.
+    pub(crate) fn new(window: Window, header: SegmentHeader) -> Self {
+        Self {
+            window,
+            header,
+            offset: BLOCK_BYTES,
+            position: Position::of_header(&header),
+            tally: Tally::default(),
+            is_tally_whole: true,
+            seed: header.identity().seed(),
+            frame: (0, 0),
+        }
+    }
+
+    /// Checks what stands here, and moves behind it if it is a frame.
+    pub(crate) fn step(&mut self) -> io::Result<Step> {
+        let unit = self.window.at(self.offset, BLOCK_BYTES as usize)?;
+        if (unit.len() as u64) < BLOCK_BYTES {
+            return Ok(Step::Bad(Fault::CutShort { length: self.window.length()? }));
+        }
+        if unit.starts_with(&FOOTER_MAGIC) {
+            let footer = SegmentFooter::read(unit);
+            return Ok(match footer.and_then(|footer| self.check_footer(&footer).map(|()| footer)) {
+                Ok(footer) => Step::Footer(Box::new(footer)),
+                Err(fault) => Step::Bad(fault),
+            });
+        }
+        let frame = match FrameHeader::read(unit).and_then(|frame| self.check_header(&frame).map(|()| frame)) {
+            Ok(frame) => frame,
+            Err(fault) => return Ok(Step::Bad(fault)),
+        };
+        let bytes = self.window.at(self.offset, frame.frame_bytes as usize)?;
+        if bytes.len() < frame.frame_bytes as usize {
+            return Ok(Step::Bad(Fault::CutShort { length: self.window.length()? }));
+        }
+        let (stated, computed) = (frame.payload_checksum, self.seed.checksum(&bytes[FRAME_HEADER_BYTES..]));
+        if stated != computed {
+            return Ok(Step::Bad(Fault::PayloadChecksum { stated, computed }));
+        }
+        self.frame = (self.offset, frame.record_count as usize);
+        if let Err(fault) = check_records(self.records(), frame.first_sequence) {
+            return Ok(Step::Bad(fault));
+        }
+        self.offset += u64::from(frame.frame_bytes);
+        self.position = Position { next_sequence: frame.last_sequence().wrapping_add(1), chain: frame.header_checksum };
+        self.tally.add(self.seed, &frame);
+        Ok(Step::Frame)
+    }
+
+    /// The records of the frame that the last step found.
+    pub(crate) fn records(&self) -> &[Record] {
+        let (offset, record_count) = self.frame;
+        let length = (FRAME_HEADER_RECORDS + record_count) * RECORD_BYTES;
+        let bytes = self.window.cached(offset, length);
+        <[Record]>::ref_from_bytes(bytes).map_or(&[], |records| &records[FRAME_HEADER_RECORDS.min(records.len())..])
+    }
+
+    /// Goes on at `offset` with a frame that says it follows `position`: what lay between is lost.
+    pub(crate) fn resume_at(&mut self, offset: u64, position: Position) {
+        self.offset = offset;
+        self.position = position;
+        self.is_tally_whole = false;
+    }
+
+    fn check_header(&self, frame: &FrameHeader) -> Result<(), Fault> {
+        frame.check_place(self.header.identity(), self.offset)?;
+        self.position.check(Position { next_sequence: frame.first_sequence, chain: frame.previous_checksum })
+    }
+
+    fn check_footer(&self, footer: &SegmentFooter) -> Result<(), Fault> {
+        footer.check_place(self.header.identity(), self.offset)?;
+        self.position.check(Position::of_footer(footer))?;
+        let expected = match Seal::from_number(footer.seal) {
+            Some(seal) => self.tally.footer(&self.header, self.offset, self.position, seal),
+            None => return Err(Fault::FooterMismatch),
+        };
+        if *footer == expected || !self.is_tally_whole { Ok(()) } else { Err(Fault::FooterMismatch) }
+    }
+}
+
+fn check_records(records: &[Record], first_sequence: u64) -> Result<(), Fault> {
+    for (record, number) in records.iter().zip(0_u64..) {
+        let expected = Sequence(first_sequence.wrapping_add(number));
+        if record.sequence != expected {
+            return Err(Fault::SequenceBroken { expected, found: record.sequence });
+        }
+    }
+    Ok(())
+}
+
+/// What the end of the valid frames of a segment without a footer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The next segment takes up exactly here; only the footer was not written yet.
+    Continues,
+    /// Nothing was written behind here.
+    Unsealed,
+    /// What stands behind here had not become durable when the writer stopped: so many bytes.
+    Torn { bytes: u64 },
+    /// Something durable is lost, or no crash can explain what stands here.
+    Damage(Fault),
+}
+
+/// Judges the place where `walk`, on segment `index`, met `fault`.
+///
+/// A crash can undo only what was not durable. So what stands here is damage if a valid structure anywhere behind says
+/// that the missing sequence was durable, if the file was trimmed (which happens after its footer became durable), or if
+/// whole frames stand where they do not belong. Otherwise it is the torn tail.
+pub(crate) fn judge(catalog: &Catalog, index: usize, walk: &mut Walk, fault: Fault) -> io::Result<Verdict> {
+    if fault.is_misplaced() || walk.window.length()? < walk.header.prepared_bytes {
+        return Ok(Verdict::Damage(fault));
+    }
+    let later = &catalog.segments[index + 1..];
+    if let Some(next) = later.first()
+        && next.header.number == walk.header.number.wrapping_add(1)
+        && walk.position.check(Position::of_header(&next.header)).is_ok()
+    {
+        return Ok(Verdict::Continues);
+    }
+    let survey = walk.window.survey(walk.offset, Some(walk.header.identity()))?;
+    let mut durable = survey.durable;
+    for (number, next) in later.iter().enumerate() {
+        let survey = catalog.open(index + 1 + number)?.survey(BLOCK_BYTES, Some(next.header.identity()))?;
+        if survey.frame_count > 0 {
+            // Frames come into a segment only after those of the one before are durable.
+            return Ok(Verdict::Damage(fault));
+        }
+        durable = durable.max(next.header.durable_sequence).max(survey.durable);
+    }
+    Ok(if durable >= walk.position.next_sequence {
+        Verdict::Damage(fault)
+    } else if survey.end == walk.offset {
+        Verdict::Unsealed
+    } else {
+        Verdict::Torn { bytes: survey.end - walk.offset }
+    })
+}

@@ -1,0 +1,306 @@
+//! How a writer comes to be: a new journal, or one that is taken up again.
+
+use super::{ActiveSegment, Spare, Writer, WriterStats};
+use crate::directory::{LOCK_FILE, lock, sync_directory};
+use crate::format::{
+    BLOCK_BYTES, FLAG_TIMES_SINCE_MIDNIGHT, FORMAT_VERSION, INPUT_BYTES_MAX, JournalId, SEGMENT_MAGIC, SegmentHeader,
+    WRITE_UNIT_BYTES,
+};
+use crate::memory::Block;
+use crate::options::{Metadata, OptionError, Options, REGISTERED_BYTES_MAX, Watermarks};
+use crate::recovery::{RecoverError, Recovery, recover_locked, take_lock};
+use crate::staging::{CONTROL_BLOCKS, Pool};
+use crate::status::{STATUS_FILE, StatusWriter};
+use crate::storage::{self, Done, FileSlot, OPERATIONS_MAX, Operation, SegmentName, Storage, Token};
+use crate::walk::Position;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tickcore_book::Sequence;
+use zerocopy::IntoBytes;
+
+/// Why a journal was not created.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// There is something in the directory already.
+    #[error(
+        "{path:?} is not empty (it holds {found:?}): choose another directory, resume the journal in it, or remove it"
+    )]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+        /// A file in it.
+        found: String,
+    },
+    /// Another process writes this journal.
+    #[error("{path:?} is being written by another process: choose another directory")]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The writer could not be set up.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// Why a journal was not resumed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// It could not be recovered.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The writer could not be set up.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// Why a writer could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The options cannot be.
+    #[error(transparent)]
+    Options(#[from] OptionError),
+    /// The staging could not be had.
+    #[error("cannot get {bytes} bytes of staging: {cause}; choose a smaller staging_bytes")]
+    Staging {
+        /// What was asked for.
+        bytes: usize,
+        /// The system's answer.
+        cause: io::Error,
+    },
+    /// A file could not be made or written.
+    #[error("cannot {action} {path:?}: {cause}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's answer.
+        cause: io::Error,
+    },
+}
+
+impl StartError {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self::Io { action, path: path.to_owned(), cause }
+    }
+}
+
+impl Writer {
+    /// Creates a journal in `directory`, which is made if need be and must be empty. The first record is 1.
+    ///
+    /// Takes time: all staging memory is touched (about 2 s per GiB where there are huge pages).
+    ///
+    /// # Errors
+    /// If the directory is not empty or locked, if options or metadata cannot be, or if memory or files cannot be had.
+    pub fn create(directory: impl AsRef<Path>, options: Options, metadata: Metadata) -> Result<Self, CreateError> {
+        Self::create_with(directory.as_ref(), options, metadata, |storage| storage)
+    }
+
+    /// [`Writer::create`] with something between writer and storage.
+    pub(super) fn create_with(
+        directory: &Path,
+        options: Options,
+        metadata: Metadata,
+        wrap: impl FnOnce(Box<dyn Storage>) -> Box<dyn Storage>,
+    ) -> Result<Self, CreateError> {
+        options.check().map_err(StartError::from)?;
+        if metadata.input.len() > INPUT_BYTES_MAX {
+            return Err(StartError::from(OptionError::Input { found: metadata.input.len() }).into());
+        }
+        std::fs::create_dir_all(directory).map_err(StartError::io("create", directory))?;
+        let found = find_other_file(directory).map_err(StartError::io("read", directory))?;
+        let Some(lock) = lock(directory).map_err(StartError::io("lock", directory))? else {
+            return Err(CreateError::Locked { path: directory.to_owned() });
+        };
+        if let Some(found) = found {
+            return Err(CreateError::NotEmpty { path: directory.to_owned(), found });
+        }
+        if let Some(parent) = directory.canonicalize().ok().as_deref().and_then(Path::parent) {
+            sync_directory(parent).map_err(StartError::io("sync", parent))?;
+        }
+        let journal = random_id().map_err(StartError::io("read", Path::new("/dev/urandom")))?;
+        let header = first_header(journal, &options, &metadata);
+        Ok(Self::start(directory, lock, options, metadata, header, wrap)?)
+    }
+
+    /// Takes up the journal in `directory`: recovers it and goes on behind its last record, in a new segment and
+    /// epoch.
+    ///
+    /// # Errors
+    /// If there is no journal, if it is damaged or locked, or if memory or files cannot be had.
+    pub fn resume(directory: impl AsRef<Path>, options: Options) -> Result<(Self, Recovery), ResumeError> {
+        let directory = directory.as_ref();
+        options.check().map_err(StartError::from)?;
+        let lock = take_lock(directory)?;
+        let (recovery, end) = recover_locked(directory)?;
+        let header = SegmentHeader {
+            epoch: end.header.epoch + 1,
+            number: end.header.number + 1,
+            prepared_bytes: options.segment_bytes + BLOCK_BYTES,
+            first_sequence: end.position.next_sequence,
+            previous_checksum: end.position.chain,
+            durable_sequence: end.position.next_sequence - 1,
+            ..end.header
+        }
+        .seal();
+        let metadata = recovery.metadata.clone();
+        let writer = Self::start(directory, lock, options, metadata, header, |storage| storage)?;
+        Ok((writer, recovery))
+    }
+
+    /// A writer that begins with the segment of `header`, which is durable when this returns: so an epoch that has
+    /// frames is known to whoever comes next.
+    fn start(
+        directory: &Path,
+        lock: File,
+        options: Options,
+        metadata: Metadata,
+        header: SegmentHeader,
+        wrap: impl FnOnce(Box<dyn Storage>) -> Box<dyn Storage>,
+    ) -> Result<Self, StartError> {
+        let frame_bytes = options.frame_bytes as usize;
+        let block_count = options.staging_bytes / frame_bytes;
+        let registered_count = options.registered_bytes.min(REGISTERED_BYTES_MAX) / frame_bytes;
+        let mut pool = Pool::new(block_count, frame_bytes, registered_count)
+            .map_err(|cause| StartError::Staging { bytes: options.staging_bytes, cause })?;
+        let (storage, notices) =
+            storage::open(directory, &options, &mut pool).map_err(StartError::io("open", directory))?;
+        let mut storage = wrap(storage);
+        let file = begin_first_segment(storage.as_mut(), &mut pool, &header)
+            .map_err(StartError::io("begin a segment in", directory))?;
+        let last = header.first_sequence - 1;
+        let position = Position::of_header(&header);
+        let status = StatusWriter::create(directory, header.journal, last)
+            .map_err(StartError::io("write", &directory.join(STATUS_FILE)))?;
+        Ok(Self {
+            next_sequence: position.next_sequence,
+            open: None,
+            open_since: None,
+            closed: VecDeque::with_capacity(block_count - CONTROL_BLOCKS),
+            in_flight: VecDeque::with_capacity(options.writes_in_flight as usize),
+            first_ticket: 0,
+            written: last,
+            durable: last,
+            group: None,
+            segment: ActiveSegment::new(file, header),
+            chain: position.chain,
+            spare: Spare::None,
+            change: None,
+            sealing: None,
+            is_flushing: false,
+            is_finishing: false,
+            failure: None,
+            storage,
+            completions: Vec::with_capacity(OPERATIONS_MAX),
+            published: Watermarks { written: Sequence(last), durable: Sequence(last) },
+            status,
+            stats: WriterStats { segment_count: 1, ..WriterStats::default() },
+            pool,
+            options,
+            metadata,
+            notices,
+            _lock: lock,
+        })
+    }
+}
+
+/// A file in `directory` that a journal to be created would not find there, if there is one.
+fn find_other_file(directory: &Path) -> io::Result<Option<String>> {
+    for entry in std::fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        if name != LOCK_FILE && name != STATUS_FILE {
+            return Ok(Some(name.to_string_lossy().into_owned()));
+        }
+    }
+    Ok(None)
+}
+
+fn random_id() -> io::Result<JournalId> {
+    let mut id = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut id)?;
+    Ok(JournalId(id))
+}
+
+/// The header of a journal's first segment.
+fn first_header(journal: JournalId, options: &Options, metadata: &Metadata) -> SegmentHeader {
+    let mut input = [0; INPUT_BYTES_MAX];
+    input[..metadata.input.len()].copy_from_slice(metadata.input.as_bytes());
+    SegmentHeader {
+        magic: SEGMENT_MAGIC,
+        version: FORMAT_VERSION,
+        header_bytes: BLOCK_BYTES as u32,
+        journal,
+        epoch: 1,
+        number: 1,
+        prepared_bytes: options.segment_bytes + BLOCK_BYTES,
+        first_sequence: Position::START.next_sequence,
+        previous_checksum: Position::START.chain,
+        durable_sequence: 0,
+        created: metadata.created.0,
+        flags: if metadata.has_times_since_midnight { FLAG_TIMES_SINCE_MIDNIGHT } else { 0 },
+        instruments_max: metadata.capacities.instruments_max,
+        orders_max: metadata.capacities.orders_max,
+        levels_max: metadata.capacities.levels_max,
+        write_unit_bytes: WRITE_UNIT_BYTES as u32,
+        input_bytes: metadata.input.len() as u32,
+        input,
+        reserved: [0; 431],
+        header_checksum: 0,
+    }
+    .seal()
+}
+
+/// Creates the file of the segment and makes its header durable. On failure no file is left behind, if that can be.
+fn begin_first_segment(storage: &mut dyn Storage, pool: &mut Pool, header: &SegmentHeader) -> io::Result<FileSlot> {
+    let name = SegmentName::new(header.number);
+    let prepare = Operation::Prepare { name, length: header.prepared_bytes };
+    let file = match execute(storage, Token::Spare, prepare) {
+        (Ok(Done::Prepared(file)), _) => file,
+        (Err(cause), _) => {
+            if cause.kind() != io::ErrorKind::AlreadyExists {
+                let _ = storage.remove(&name);
+            }
+            return Err(cause);
+        }
+        (Ok(_), _) => return Err(io::Error::other("the storage gave no file")),
+    };
+    let mut block: Block = pool.take_control().ok_or(io::ErrorKind::OutOfMemory)?;
+    let to = BLOCK_BYTES as usize;
+    block.bytes_mut()[..to].copy_from_slice(header.as_bytes());
+    let (result, block) = execute(storage, Token::Header, Operation::Write { file, offset: 0, block, from: 0, to });
+    pool.give_back(block.ok_or_else(|| io::Error::other("the storage kept a block"))?);
+    let result = match result {
+        Ok(Done::Written(count)) if count == to => execute(storage, Token::HeaderSync, Operation::Sync { file }).0,
+        Ok(_) => Err(io::ErrorKind::WriteZero.into()),
+        Err(cause) => Err(cause),
+    };
+    match result {
+        Ok(_) => Ok(file),
+        Err(cause) => {
+            storage.close(file);
+            let _ = storage.remove(&name);
+            Err(cause)
+        }
+    }
+}
+
+/// Executes one operation while nothing else is under way.
+fn execute(storage: &mut dyn Storage, token: Token, operation: Operation) -> (io::Result<Done>, Option<Block>) {
+    storage.submit(token, operation);
+    let mut completions = Vec::new();
+    loop {
+        storage.reap(&mut completions);
+        if let Some(completion) = completions.pop() {
+            return (completion.result, completion.block);
+        }
+        if let Err(cause) = storage.dispatch().and_then(|()| storage.wait(Duration::from_millis(10))) {
+            return (Err(cause), None);
+        }
+    }
+}

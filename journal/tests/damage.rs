@@ -1,0 +1,407 @@
+//! What a crash may leave is cut; what it cannot have left is reported, wherever it is.
+
+mod common;
+
+use common::{append, copy, metadata, options, read_back, segments, write, write_unsealed};
+use proptest::prelude::*;
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use tickcore_book::Sequence;
+use tickcore_journal::{
+    Damage, Fault, OpenError, Options, ReadError, Reader, RecoverError, Tail, Writer, info, recover, verify,
+};
+
+const SEGMENT: &str = "segment-000001.tcj";
+const UNIT: u64 = 4096;
+
+fn put(path: &Path, offset: u64, bytes: &[u8]) {
+    OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, offset).unwrap();
+}
+
+/// The first error that a reader meets.
+fn read_error(directory: &Path) -> Option<Damage> {
+    let mut reader = match Reader::open(directory) {
+        Ok(reader) => reader,
+        Err(OpenError::Damaged(damage)) => return Some(damage),
+        Err(other) => panic!("{other}"),
+    };
+    loop {
+        match reader.next_batch() {
+            Ok(Some(_)) => {}
+            Ok(None) => return None,
+            Err(ReadError::Damaged(damage)) => return Some(damage),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+fn faults(directory: &Path) -> Vec<Damage> {
+    verify(directory, |_| ()).unwrap().damages
+}
+
+#[test]
+fn every_flipped_byte_of_a_sealed_journal_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let small = Options { segment_bytes: 3 * UNIT, frame_bytes: 4096, staging_bytes: 64 << 10, ..options() };
+    write(directory.path(), small, 70);
+    assert_eq!(segments(directory.path()).len(), 2);
+    assert!(faults(directory.path()).is_empty() && read_error(directory.path()).is_none(), "the control");
+    for name in segments(directory.path()) {
+        let path = directory.path().join(&name);
+        let whole = std::fs::read(&path).unwrap();
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        for (offset, &byte) in whole.iter().enumerate() {
+            let flipped = byte ^ (1 << (offset % 8));
+            file.write_all_at(&[flipped], offset as u64).unwrap();
+            let found = faults(directory.path());
+            let damage = found.iter().find(|damage| damage.file == name);
+            let damage = damage.unwrap_or_else(|| panic!("byte {offset} of {name}: {found:?}"));
+            assert!(
+                damage.offset <= offset as u64 && (offset as u64) < damage.offset + 2 * UNIT,
+                "byte {offset}: {damage}"
+            );
+            assert!(read_error(directory.path()).is_some(), "byte {offset} of {name} is not found by the reader");
+            file.write_all_at(&[byte], offset as u64).unwrap();
+        }
+    }
+    assert!(faults(directory.path()).is_empty(), "all is as it was");
+}
+
+#[test]
+fn damage_is_reported_with_file_offset_and_sequence_and_the_rest_is_still_checked() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(directory.path(), options(), metadata()).unwrap();
+    for _ in 0..4 {
+        append(&mut writer, 50);
+        writer.flush().unwrap();
+    }
+    writer.finish().unwrap();
+    let path = directory.path().join(SEGMENT);
+    put(&path, 2 * UNIT + 1000, &[0xFF]);
+    put(&path, 4 * UNIT + 100, &[0xFF]);
+    let report = verify(directory.path(), |_| ()).unwrap();
+    let places: Vec<_> = report.damages.iter().map(|damage| (damage.offset, damage.sequence.0)).collect();
+    assert_eq!(places, [(2 * UNIT, 51), (4 * UNIT, 151)]);
+    assert!(matches!(report.damages[0].fault, Fault::PayloadChecksum { .. }), "{:?}", report.damages);
+    assert!(matches!(report.damages[1].fault, Fault::HeaderChecksum { .. }), "{:?}", report.damages);
+    assert_eq!(report.record_count, 100);
+    assert_eq!(read_error(directory.path()).unwrap().sequence, Sequence(51));
+    assert!(report.damages[0].to_string().contains("segment-000001.tcj is damaged at byte 8192, sequence 51"));
+}
+
+#[test]
+fn progress_ends_at_the_total() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), options(), 3000);
+    let mut last = None;
+    verify(directory.path(), |progress| {
+        assert!(last.is_none_or(|before| before <= progress.bytes_done) && progress.bytes_done <= progress.bytes_total);
+        last = Some(progress.bytes_done);
+    })
+    .unwrap();
+    let bytes: u64 =
+        segments(directory.path()).iter().map(|name| directory.path().join(name).metadata().unwrap().len()).sum();
+    assert_eq!(last, Some(bytes));
+}
+
+/// Frames of 10, 40 and 200 records; the last is torn at each sector, by zeros and by garbage.
+#[test]
+fn a_tail_torn_at_any_sector_is_cut_and_no_more() {
+    let template = tempfile::tempdir().unwrap();
+    write_unsealed(template.path(), &[10, 40, 200]);
+    let (start, end) = (3 * UNIT, 3 * UNIT + (256 + 200 * 64_u64).next_multiple_of(UNIT));
+    assert_eq!(read_back(template.path()), (250, Tail::Unsealed { file: SEGMENT.to_owned(), offset: end }));
+    for (round, boundary) in (start..=end).step_by(512).enumerate() {
+        for fill in [0_u8, 0x5A] {
+            let directory = tempfile::tempdir().unwrap();
+            copy(template.path(), directory.path());
+            put(&directory.path().join(SEGMENT), boundary, &vec![fill; (end - boundary) as usize]);
+            let (last, _) = read_back(directory.path());
+            let is_whole = boundary == end || (fill == 0 && boundary >= start + 256 + 200 * 64);
+            assert_eq!(last, if is_whole { 250 } else { 50 }, "boundary {boundary}");
+            let report = verify(directory.path(), |_| ()).unwrap();
+            assert!(report.is_intact(), "boundary {boundary}: {:?}", report.damages);
+            match report.tail {
+                Tail::Torn { offset, bytes, .. } => assert!(offset == start && bytes <= end - start && !is_whole),
+                Tail::Unsealed { offset, .. } => assert!(offset == if is_whole { end } else { start }),
+                other => panic!("{other:?}"),
+            }
+            // Recovery of half of the cases, resuming of the others.
+            if round % 2 == 0 {
+                let recovery = recover(directory.path()).unwrap();
+                assert_eq!(recovery.last_sequence, Sequence(last));
+                assert_eq!(recovery.sealed, [SEGMENT]);
+                assert_eq!(read_back(directory.path()), (last, Tail::Sealed));
+            } else {
+                let (mut writer, _) = Writer::resume(directory.path(), options()).unwrap();
+                append(&mut writer, 100);
+                writer.finish().unwrap();
+                assert_eq!(read_back(directory.path()), (last + 100, Tail::Sealed));
+            }
+            assert!(faults(directory.path()).is_empty());
+            let again = recover(directory.path()).unwrap();
+            assert!(again.sealed.is_empty() && again.cut.is_none() && again.removed.is_empty());
+        }
+    }
+}
+
+/// The same place, one frame earlier: the frame behind says that it was durable, so no crash can have torn it.
+#[test]
+fn what_was_durable_is_never_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    write_unsealed(directory.path(), &[10, 40, 200]);
+    let path = directory.path().join(SEGMENT);
+    put(&path, 2 * UNIT + 700, &[0xA5; 16]);
+    let before = std::fs::read(&path).unwrap();
+    for damage in [read_error(directory.path()).unwrap(), faults(directory.path()).remove(0)] {
+        assert_eq!((damage.offset, damage.sequence), (2 * UNIT, Sequence(11)));
+        assert!(matches!(damage.fault, Fault::PayloadChecksum { .. }));
+    }
+    let refused = recover(directory.path());
+    assert!(matches!(refused, Err(RecoverError::Open(OpenError::Damaged(_)))), "{refused:?}");
+    assert!(Writer::resume(directory.path(), options()).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), before, "nothing was touched");
+    assert_eq!(info(directory.path()).unwrap().damage.unwrap().offset, 2 * UNIT);
+}
+
+/// Recovery that died after each of its steps is recovered.
+#[test]
+fn recovery_may_die_at_any_step() {
+    let template = tempfile::tempdir().unwrap();
+    write_unsealed(template.path(), &[10, 40]);
+    let torn = template.path().join(SEGMENT);
+    put(&torn, 2 * UNIT + 512, &[0x77; 3000]);
+    let recovered = tempfile::tempdir().unwrap();
+    copy(template.path(), recovered.path());
+    assert_eq!(recover(recovered.path()).unwrap().cut.unwrap().offset, 2 * UNIT);
+    let whole = std::fs::read(recovered.path().join(SEGMENT)).unwrap();
+    let footer = &whole[2 * UNIT as usize..];
+    assert_eq!(footer.len() as u64, UNIT);
+    // The footer came to the disk up to some sector, the file was not trimmed yet.
+    for sectors in 0..=8 {
+        let directory = tempfile::tempdir().unwrap();
+        copy(template.path(), directory.path());
+        put(&directory.path().join(SEGMENT), 2 * UNIT, &footer[..sectors * 512]);
+        assert_eq!(recover(directory.path()).unwrap().last_sequence, Sequence(10), "{sectors} sectors");
+        assert_eq!(std::fs::read(directory.path().join(SEGMENT)).unwrap(), whole, "{sectors} sectors");
+    }
+}
+
+#[test]
+fn bytes_of_another_journal_segment_or_epoch_do_not_validate() {
+    // A journal with a second epoch, and a foreign one, frames of the same size at the same offsets.
+    let (own, foreign) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_unsealed(own.path(), &[10, 10, 10]);
+    write_unsealed(foreign.path(), &[10, 10, 10]);
+    let (mut writer, _) = Writer::resume(own.path(), options()).unwrap();
+    append(&mut writer, 10);
+    writer.flush().unwrap();
+    drop(writer);
+    assert_eq!(read_back(own.path()).0, 40);
+    let second = own.path().join("segment-000002.tcj");
+    for source in [own.path().join(SEGMENT), foreign.path().join(SEGMENT)] {
+        let stale = std::fs::read(source).unwrap();
+        put(&second, 2 * UNIT, &stale[2 * UNIT as usize..4 * UNIT as usize]);
+        let (last, tail) = read_back(own.path());
+        assert_eq!(last, 40, "a stale frame was taken for one of this segment");
+        assert!(matches!(tail, Tail::Torn { offset, bytes, .. } if offset == 2 * UNIT && bytes >= UNIT), "{tail:?}");
+    }
+    assert_eq!(recover(own.path()).unwrap().last_sequence, Sequence(40));
+}
+
+#[test]
+fn a_frame_at_another_place_of_its_own_segment_is_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    write_unsealed(directory.path(), &[10, 10, 10]);
+    let path = directory.path().join(SEGMENT);
+    let bytes = std::fs::read(&path).unwrap();
+    put(&path, 4 * UNIT, &bytes[UNIT as usize..2 * UNIT as usize]);
+    let damage = read_error(directory.path()).unwrap();
+    assert_eq!((damage.offset, damage.fault), (4 * UNIT, Fault::Offset { found: UNIT }));
+}
+
+/// A journal of several sealed segments, and what can happen to whole files of it.
+struct Files {
+    directory: tempfile::TempDir,
+    names: Vec<String>,
+}
+
+impl Files {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), options(), 3000);
+        let names = segments(directory.path());
+        assert!(names.len() >= 4);
+        Self { directory, names }
+    }
+
+    fn path(&self, index: usize) -> std::path::PathBuf {
+        self.directory.path().join(&self.names[index])
+    }
+
+    /// All see the damage; recovery refuses.
+    fn assert_damaged(&self, is_expected: impl Fn(&Fault) -> bool) {
+        let found = faults(self.directory.path());
+        assert!(found.iter().any(|damage| is_expected(&damage.fault)), "{found:?}");
+        let first = read_error(self.directory.path()).expect("the reader sees it");
+        assert!(is_expected(&first.fault), "{first}");
+        assert!(matches!(recover(self.directory.path()), Err(RecoverError::Open(OpenError::Damaged(_)))));
+    }
+}
+
+#[test]
+fn a_missing_segment_is_named_wherever_it_was() {
+    for missing in [0, 1, 3] {
+        let files = Files::new();
+        let index = if missing == 3 { files.names.len() - 1 } else { missing };
+        std::fs::remove_file(files.path(index)).unwrap();
+        files.assert_damaged(|fault| *fault == Fault::MissingSegment { number: index as u64 + 1 });
+    }
+}
+
+#[test]
+fn a_duplicate_segment_is_named_with_its_other_file() {
+    let files = Files::new();
+    std::fs::copy(files.path(1), files.directory.path().join("copy.tcj")).unwrap();
+    files.assert_damaged(|fault| matches!(fault, Fault::DuplicateSegment { number: 2, .. }));
+}
+
+#[test]
+fn a_foreign_segment_is_named() {
+    let (files, foreign) = (Files::new(), Files::new());
+    std::fs::copy(foreign.path(2), files.directory.path().join("foreign.tcj")).unwrap();
+    files.assert_damaged(|fault| matches!(fault, Fault::OtherJournal { .. }));
+    // In place of an own one it also leaves a hole.
+    std::fs::remove_file(files.directory.path().join("foreign.tcj")).unwrap();
+    std::fs::copy(foreign.path(2), files.path(2)).unwrap();
+    files.assert_damaged(|fault| matches!(fault, Fault::OtherJournal { .. } | Fault::MissingSegment { number: 3 }));
+}
+
+#[test]
+fn names_and_order_of_files_mean_nothing() {
+    let files = Files::new();
+    let spare = files.directory.path().join("spare");
+    std::fs::rename(files.path(0), &spare).unwrap();
+    std::fs::rename(files.path(1), files.path(0)).unwrap();
+    std::fs::rename(&spare, files.path(1)).unwrap();
+    std::fs::rename(files.path(2), files.directory.path().join("anything.tcj")).unwrap();
+    assert_eq!(read_back(files.directory.path()), (3000, Tail::Sealed));
+    assert!(faults(files.directory.path()).is_empty());
+}
+
+#[test]
+fn a_segment_that_was_cut_short_or_grew_is_damaged() {
+    let files = Files::new();
+    let last = files.names.len() - 1;
+    for index in [1, last] {
+        let whole = std::fs::read(files.path(index)).unwrap();
+        for length in [whole.len() - 1, whole.len() - 4096, whole.len() - 5000, 8192, 4096] {
+            std::fs::write(files.path(index), &whole[..length]).unwrap();
+            let found = faults(files.directory.path());
+            assert!(!found.is_empty(), "{length} of {} bytes", whole.len());
+            assert!(read_error(files.directory.path()).is_some());
+            assert!(recover(files.directory.path()).is_err());
+        }
+        let mut longer = whole.clone();
+        longer.extend_from_slice(&[0; 100]);
+        std::fs::write(files.path(index), &longer).unwrap();
+        let found = faults(files.directory.path());
+        assert_eq!(found[0].fault, Fault::TrailingBytes { bytes: 100 });
+        assert!(read_error(files.directory.path()).is_some());
+        std::fs::write(files.path(index), &whole).unwrap();
+    }
+    assert!(faults(files.directory.path()).is_empty());
+}
+
+#[test]
+fn files_prepared_in_vain_are_no_damage_and_are_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    write_unsealed(directory.path(), &[10, 20]);
+    let spare = directory.path().join("segment-000002.tcj");
+    // Nothing, zeros, and a header of which only part was written.
+    let header = std::fs::read(directory.path().join(SEGMENT)).unwrap()[..512].to_vec();
+    for content in [Vec::new(), vec![0; 70_000], [header, vec![0; 60_000]].concat()] {
+        std::fs::write(&spare, &content).unwrap();
+        assert_eq!(read_back(directory.path()).0, 30);
+        let report = verify(directory.path(), |_| ()).unwrap();
+        assert!(report.is_intact() && report.unused == ["segment-000002.tcj"]);
+        let copied = tempfile::tempdir().unwrap();
+        copy(directory.path(), copied.path());
+        let recovery = recover(copied.path()).unwrap();
+        assert_eq!((recovery.removed, recovery.last_sequence), (vec!["segment-000002.tcj".to_owned()], Sequence(30)));
+        assert_eq!(segments(copied.path()), [SEGMENT]);
+        assert_eq!(read_back(copied.path()), (30, Tail::Sealed));
+    }
+}
+
+/// A run that died between the header of its first segment and its first frame.
+#[test]
+fn a_last_segment_with_a_header_only_is_sealed_and_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    write_unsealed(directory.path(), &[10]);
+    for _ in 0..3 {
+        drop(Writer::resume(directory.path(), options()).unwrap());
+        assert_eq!(read_back(directory.path()).0, 10);
+    }
+    let (mut writer, recovery) = Writer::resume(directory.path(), options()).unwrap();
+    assert_eq!((recovery.last_sequence, recovery.sealed.len()), (Sequence(10), 1));
+    append(&mut writer, 5);
+    writer.finish().unwrap();
+    assert_eq!(read_back(directory.path()), (15, Tail::Sealed));
+    assert!(faults(directory.path()).is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Garbage anywhere in an unsealed journal: what a frame behind says was durable is refused, the rest is cut at the
+    /// first frame that is hit, and nothing is misread.
+    #[test]
+    fn garbage_over_an_unsealed_journal_is_cut_or_refused(offset in 0_u64..30_000, length in 1_u64..12_000, seed: u64) {
+        let directory = tempfile::tempdir().unwrap();
+        write_unsealed(directory.path(), &[10, 40, 200]);
+        let path = directory.path().join(SEGMENT);
+        let whole = std::fs::read(&path).unwrap();
+        let garbage: Vec<u8> = (0..length).map(|index| (seed ^ index).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes()[7]).collect();
+        put(&path, offset, &garbage);
+        let hurt = std::fs::read(&path).unwrap();
+        let is_hit = |from: u64, to: u64| whole[from as usize..to as usize] != hurt[from as usize..to as usize];
+
+        let frames = [(UNIT, 2 * UNIT, 0), (2 * UNIT, 3 * UNIT, 10), (3 * UNIT, 7 * UNIT, 50)];
+        let first_hit = frames.iter().position(|&(from, to, _)| is_hit(from, to));
+        let headers_behind = |frame: usize| frames[frame..].iter().filter(|&&(from, ..)| !is_hit(from, from + 256)).count();
+        let recovered = recover(directory.path());
+        if is_hit(0, UNIT) {
+            let is_lost = matches!(recovered, Err(RecoverError::Open(OpenError::NotAJournal { .. })));
+            prop_assert_eq!(is_lost, headers_behind(0) == 0, "{:?}", recovered);
+            prop_assert!(recovered.is_err());
+        } else if first_hit.is_some_and(|frame| headers_behind(frame + 1) > 0) {
+            prop_assert!(matches!(recovered, Err(RecoverError::Open(OpenError::Damaged(_)))), "{:?}", recovered);
+            prop_assert!(read_error(directory.path()).is_some());
+        } else {
+            let expected = first_hit.map_or(250, |frame| frames[frame].2);
+            prop_assert_eq!(recovered.unwrap().last_sequence, Sequence(expected));
+            prop_assert_eq!(read_back(directory.path()), (expected, Tail::Sealed));
+        }
+    }
+
+    /// Random files, with and without the magic words: no panic, no record.
+    #[test]
+    fn random_files_are_no_journal(
+        content in proptest::collection::vec(any::<u8>(), 0..20_000),
+        magic in 0_usize..4,
+    ) {
+        let mut content = content;
+        for (unit, word) in [b"TCJSEGMT", b"TCJFRAME", b"TCJFOOTR"].into_iter().take(magic).enumerate() {
+            if let Some(place) = content.get_mut(unit * 4096..unit * 4096 + 8) {
+                place.copy_from_slice(word);
+            }
+        }
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(SEGMENT), &content).unwrap();
+        prop_assert!(Reader::open(directory.path()).is_err());
+        prop_assert!(verify(directory.path(), |_| ()).is_err());
+        prop_assert!(recover(directory.path()).is_err());
+    }
+}
