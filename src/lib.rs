@@ -1,1 +1,32 @@
 //! Full-depth order books on pinned cores, fed through a lock-free ring, journaled with io_uring, replayed bit for bit.
+//!
+//! An [`engine`] takes events from a [`Source`](feed::source::Source), keeps [`Books`](book::Books), calls a
+//! [`Strategy`](strategy::Strategy) and journals everything. Replay of a journal is the same path with another source.
+//!
+//! The floors below are re-exported: [`book`] (events and books), [`feed`] (protocols, sources, ring), [`journal`] and
+//! [`latency`]. Without the feature `cli` no command-line dependency is built.
+//!
+//! When not to use it: where one thread and a map are fast enough, or where the venue's gateway is slower than both.
+
+pub use tickcore_book as book;
+pub use tickcore_feed as feed;
+pub use tickcore_journal as journal;
+pub use tickcore_latency as latency;
+
+mod book_core;
+mod control;
+pub mod engine;
+mod feed_core;
+mod filter;
+pub mod inputs;
+mod journal_core;
+pub mod journal_source;
+pub mod machine;
+pub mod outcome;
+pub mod pace;
+pub mod pin;
+pub mod strategy;
+pub mod topology;
+
+pub use book_core::StrictAnomaly;
+pub use journal_core::{JournalConfig, JournalError};

@@ -1,0 +1,236 @@
+//! `journal info|verify|dump`: looking at a journal. None of them writes.
+
+use super::args::JournalVerb;
+use super::progress::{Bar, Unit};
+use super::summary::grouped;
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use tickcore::book::{EVENT_WORDS, Kind, Sequence, TimestampNs};
+use tickcore::journal::{Damage, Info, Reader, Record, Seal, Tail, VerifyReport, info, verify};
+
+pub(crate) fn run(verb: &JournalVerb) -> Result<ExitCode> {
+    match verb {
+        JournalVerb::Info { dir, json } => print_info(dir, *json),
+        JournalVerb::Verify { dir, json } => print_verify(dir, *json),
+        JournalVerb::Dump { dir, from, count } => dump(dir, Sequence(*from), *count),
+    }
+}
+
+fn print_info(dir: &Path, is_json: bool) -> Result<ExitCode> {
+    let info = info(dir)?;
+    if is_json {
+        println!("{}", info_json(dir, &info));
+    } else {
+        print!("{}", info_text(dir, &info));
+    }
+    Ok(if info.damage.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn range<T: Copy>(range: Option<(T, T)>, get: impl Fn(T) -> u64) -> Value {
+    range.map_or(Value::Null, |(first, last)| json!([get(first), get(last)]))
+}
+
+fn seal_name(seal: Option<Seal>) -> Option<String> {
+    seal.map(|seal| format!("{seal:?}").to_lowercase())
+}
+
+fn tail_json(tail: &Tail) -> Value {
+    match tail {
+        Tail::Sealed => json!({"state": "sealed"}),
+        Tail::Unsealed { file, offset } => json!({"state": "unsealed", "file": file, "offset": offset}),
+        Tail::Torn { file, offset, bytes } => {
+            json!({"state": "torn", "file": file, "offset": offset, "bytes": bytes})
+        }
+        _ => json!({"state": "unread"}),
+    }
+}
+
+fn tail_text(tail: &Tail) -> String {
+    match tail {
+        Tail::Sealed => "sealed".to_owned(),
+        Tail::Unsealed { file, offset } => {
+            format!(
+                "{file} is not sealed, its records end at offset {offset}: still being written, or cut off by a crash"
+            )
+        }
+        Tail::Torn { file, offset, bytes } => {
+            format!("{file} is torn at offset {offset}, {bytes} bytes behind it were never durable; --resume cuts them")
+        }
+        _ => "not reached".to_owned(),
+    }
+}
+
+fn damage_json(damage: &Damage) -> Value {
+    json!({
+        "file": damage.file,
+        "offset": damage.offset,
+        "sequence": damage.sequence.get(),
+        "what": damage.fault.to_string(),
+    })
+}
+
+fn info_json(dir: &Path, info: &Info) -> Value {
+    let segments = info.segments.iter().map(|segment| {
+        json!({
+            "file": segment.file,
+            "number": segment.number,
+            "epoch": segment.epoch,
+            "bytes": segment.bytes,
+            "frames": segment.frame_count,
+            "records": segment.record_count,
+            "sequences": range(segment.sequences, Sequence::get),
+            "seal": seal_name(segment.seal),
+        })
+    });
+    let metadata = &info.metadata;
+    json!({
+        "dir": dir.display().to_string(),
+        "journal_id": info.journal.to_string(),
+        "input": metadata.input,
+        "created": metadata.created.get(),
+        "times_since_midnight": metadata.has_times_since_midnight,
+        "capacity": {
+            "instruments_max": metadata.capacities.instruments_max,
+            "orders_max": metadata.capacities.orders_max,
+            "levels_max": metadata.capacities.levels_max,
+        },
+        "records": info.record_count,
+        "bytes": info.bytes,
+        "sequences": range(info.sequences, Sequence::get),
+        "times": range(info.times, TimestampNs::get),
+        "sealed": info.is_sealed(),
+        "tail": tail_json(&info.tail),
+        "damage": info.damage.as_ref().map(damage_json),
+        "status": info.status.as_ref().map(|status| json!({
+            "process_id": status.process_id,
+            "written_sequence": status.watermarks.written.get(),
+            "durable_sequence": status.watermarks.durable.get(),
+            "state": format!("{:?}", status.state).to_lowercase(),
+        })),
+        "segments": segments.collect::<Vec<_>>(),
+    })
+}
+
+fn info_text(dir: &Path, info: &Info) -> String {
+    let mut rows = vec![
+        ("journal", format!("{} ({})", dir.display(), info.journal)),
+        ("input", info.metadata.input.clone()),
+        ("records", grouped(info.record_count)),
+    ];
+    if let Some((first, last)) = info.sequences {
+        rows.push(("sequences", format!("{first} to {last}")));
+    }
+    if let Some((first, last)) = info.times {
+        let base = super::time::TimeBase::of_journal(info.metadata.has_times_since_midnight);
+        rows.push(("times", format!("{} to {}", base.format(first), base.format(last))));
+    }
+    rows.push(("bytes", format!("{} in {} segments", grouped(info.bytes), info.segments.len())));
+    rows.push(("end", tail_text(&info.tail)));
+    if let Some(status) = &info.status {
+        rows.push((
+            "writer",
+            format!(
+                "process {} said: written to {}, durable to {}, {:?}",
+                status.process_id, status.watermarks.written, status.watermarks.durable, status.state
+            ),
+        ));
+    }
+    if let Some(damage) = &info.damage {
+        rows.push(("damage", damage.to_string()));
+    }
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}
+
+fn print_verify(dir: &Path, is_json: bool) -> Result<ExitCode> {
+    let bar = Bar::new(0, Unit::Bytes);
+    let report =
+        verify(dir, |progress| bar.set(progress.bytes_done, progress.bytes_total.max(1), "verifying".to_owned()))?;
+    bar.finish();
+    if is_json {
+        println!("{}", verify_json(dir, &report));
+    } else {
+        let VerifyReport { segment_count, frame_count, record_count, bytes, .. } = report;
+        println!(
+            "{} records in {} frames of {} segments, {} bytes read; end: {}",
+            grouped(record_count),
+            grouped(frame_count),
+            segment_count,
+            grouped(bytes),
+            tail_text(&report.tail)
+        );
+        report.damages.iter().for_each(|damage| println!("damage: {damage}"));
+        report.unused.iter().for_each(|file| println!("not part of the journal: {file}"));
+    }
+    if report.is_intact() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!(
+        "tickcore: {} is damaged in {} places; what stands before the first of them can be replayed",
+        dir.display(),
+        report.damages.len()
+    );
+    Ok(ExitCode::FAILURE)
+}
+
+fn verify_json(dir: &Path, report: &VerifyReport) -> Value {
+    json!({
+        "dir": dir.display().to_string(),
+        "intact": report.is_intact(),
+        "segments": report.segment_count,
+        "frames": report.frame_count,
+        "records": report.record_count,
+        "bytes": report.bytes,
+        "sequences": range(report.sequences, Sequence::get),
+        "tail": tail_json(&report.tail),
+        "damages": report.damages.iter().map(damage_json).collect::<Vec<_>>(),
+        "unused": report.unused,
+    })
+}
+
+/// Prints records as they are, one JSON object a line.
+fn dump(dir: &Path, from: Sequence, count: Option<u64>) -> Result<ExitCode> {
+    let mut reader = Reader::open(dir)?;
+    let mut output = BufWriter::with_capacity(1 << 20, io::stdout().lock());
+    let mut left = count.unwrap_or(u64::MAX);
+    while left > 0
+        && let Some(records) = reader.next_batch()?
+    {
+        for record in records.iter().filter(|record| record.sequence >= from) {
+            if left == 0 {
+                break;
+            }
+            write_record(&mut output, record).context("writing records")?;
+            left -= 1;
+        }
+    }
+    output.flush().context("writing records")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_record(output: &mut impl Write, record: &Record) -> io::Result<()> {
+    let event = &record.event;
+    let words: [u64; EVENT_WORDS] = event.to_words();
+    write!(
+        output,
+        "{{\"sequence\":{},\"kind\":\"{}\",\"instrument\":{},\"exchange_time\":{},\"receive_time\":{},\"order_id\":{},\"reference\":{},",
+        record.sequence,
+        event.kind().map_or("unknown", Kind::name),
+        event.instrument,
+        words[0],
+        words[1],
+        words[2],
+        words[3],
+    )?;
+    writeln!(
+        output,
+        "\"price\":{},\"quantity\":{},\"side\":{},\"flags\":{}}}",
+        event.price.get(),
+        words[5],
+        event.side_number,
+        event.flags.0
+    )
+}

@@ -1,0 +1,69 @@
+//! The `tickcore` command: verbs over the library, one file each.
+
+mod args;
+mod book;
+mod export;
+mod generate;
+mod journal;
+mod progress;
+mod replay;
+mod rows;
+mod select;
+mod signal;
+mod summary;
+mod time;
+
+use args::{Cli, Verb};
+use clap::{CommandFactory, Parser};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Runs the command line: exit status 0 when done, 1 when the run failed, 2 on wrong usage.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.verb {
+        Verb::Replay(args) => replay::run(&args),
+        Verb::Export(args) => export::run(&args),
+        Verb::Book(args) => book::run(&args),
+        Verb::Journal { verb } => journal::run(&verb),
+        Verb::Generate(args) => generate::run(&args),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "tickcore", &mut io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Man => man(),
+    };
+    result.unwrap_or_else(|error| {
+        // Whoever reads standard output may go away first (`| head`): that is no failure.
+        if is_broken_pipe(&error) {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("tickcore: {}", told(&error));
+        if error.is::<select::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    })
+}
+
+fn man() -> anyhow::Result<ExitCode> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    io::stdout().write_all(&page)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An error with its causes, without those that its text names already.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| {
+        let cause = cause.to_string();
+        match text.is_empty() {
+            true => cause,
+            false if text.contains(&cause) => text,
+            false => format!("{text}: {cause}"),
+        }
+    })
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+}

@@ -1,0 +1,269 @@
+//! `replay`: the main job. Market data in, books and a journal out, with a summary of both and of how fast it was.
+
+use super::args::{BackendArg, ReplayArgs};
+use super::progress::{Bar, Unit};
+use super::select::{self, Usage};
+use super::signal::Interrupted;
+use super::summary::{self, Described, grouped};
+use super::time::TimeBase;
+use anyhow::{Context as _, Result, bail};
+use comfy_table::{CellAlignment, Table, presets};
+use std::collections::HashMap;
+use std::env;
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tickcore::book::{Capacity, Event, InstrumentId, Kind, LOOKAHEAD_EVENTS, Sequence, TimestampNs};
+use tickcore::engine::{self, Config, Progress};
+use tickcore::feed::batch::{EventBatch, MAX_EVENTS_PER_MESSAGE};
+use tickcore::feed::source::{Filled, Source};
+use tickcore::inputs::Inputs;
+use tickcore::journal::{Backend, Capacities, Metadata, Options};
+use tickcore::latency::{Report, RunDescription, Series, text_table, write_report};
+use tickcore::outcome::{End, Outcome};
+use tickcore::pin::Cores;
+use tickcore::strategy::{Context, Strategy};
+use tickcore::{JournalConfig, StrictAnomaly};
+
+/// Notes at the end which of the wanted names no instrument has.
+#[derive(Debug)]
+struct NameCheck {
+    wanted: Vec<String>,
+    absent: Vec<String>,
+}
+
+impl Strategy for NameCheck {
+    fn on_end(&mut self, context: &mut Context<'_, '_>) {
+        let instruments = context.books().instruments();
+        self.absent = self.wanted.iter().filter(|name| instruments.find(name).is_none()).cloned().collect();
+    }
+}
+
+pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
+    let inputs = select::open_inputs(&args.inputs, args.selection.date.as_deref())?;
+    let capacity = select::capacity(args.capacity, &inputs)?;
+    if args.memory {
+        print!("{}", memory_table(capacity));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let base = select::time_base(&inputs);
+    let config = config(args, &inputs, capacity, base)?;
+    if config.cores == Cores::Unpinned {
+        eprintln!("tickcore: threads are not pinned, as asked: times say little");
+    }
+    let interrupted = Interrupted::listen()?;
+    let files = inputs.progress();
+    let bar = Bar::new(files.iter().map(|file| file.file_size()).sum(), Unit::Bytes);
+    let strategy = NameCheck { wanted: args.selection.symbols.clone(), absent: Vec::new() };
+    let outcome = engine::run_monitored(&config, inputs, strategy, |progress| {
+        match progress {
+            Progress::Preparing { bytes_touched, bytes } => {
+                bar.set(bytes_touched, bytes.max(1), "touching memory".to_owned());
+            }
+            Progress::Running { events } => {
+                let (done, all) =
+                    files.iter().fold((0, 0), |(done, all), file| (done + file.bytes_read(), all + file.file_size()));
+                bar.set(done, all.max(1), format!("{} events", grouped(events)));
+            }
+        }
+        if interrupted.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    bar.finish();
+    report(args, base, &outcome)
+}
+
+fn config(args: &ReplayArgs, inputs: &Inputs, capacity: Capacity, base: TimeBase) -> Result<Config> {
+    let journal = args.journal.as_ref().map(|dir| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let paths: Vec<String> = args.inputs.iter().map(|path| path.display().to_string()).collect();
+        JournalConfig {
+            dir: dir.clone(),
+            resume: args.resume,
+            options: Options {
+                staging_bytes: args.journal_buffer << 20,
+                backend: match args.journal_backend {
+                    BackendArg::IoUringFixed => Backend::IoUringFixed,
+                    BackendArg::IoUring => Backend::IoUring,
+                    BackendArg::Portable => Backend::Portable,
+                },
+                ..Options::default()
+            },
+            metadata: Metadata {
+                created: TimestampNs(now.as_nanos() as u64),
+                has_times_since_midnight: base == TimeBase::Midnight,
+                capacities: Capacities {
+                    instruments_max: capacity.instruments_max.into(),
+                    orders_max: capacity.orders_max.into(),
+                    levels_max: capacity.levels_max.into(),
+                },
+                input: shortened(&paths.join(", ")),
+            },
+        }
+    });
+    if let (Some(dir), [input]) = (&args.journal, args.inputs.as_slice())
+        && inputs.metadata().is_some()
+        && dir == input
+    {
+        return Err(Usage(format!("{}: a journal cannot be replayed into itself", dir.display())).into());
+    }
+    Ok(Config {
+        topology: args.topology.into(),
+        cores: select::cores(args.cores.as_ref()),
+        oversubscribe: args.oversubscribe,
+        capacity,
+        pace: args.pace,
+        from: select::parse_time(base, args.from.as_deref(), TimestampNs(0))?,
+        to: select::parse_time(base, args.to.as_deref(), TimestampNs(u64::MAX))?,
+        symbols: args.selection.symbols.clone(),
+        is_strict: args.strict,
+        keeps_digests: true,
+        latency_sample_interval: args.latency_sample,
+        journal,
+        ..Config::default()
+    })
+}
+
+/// The end of a description that is too long for a journal's header: the file names are there.
+fn shortened(text: &str) -> String {
+    let mut start = text.len().saturating_sub(tickcore::journal::INPUT_BYTES_MAX);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    text[start..].to_owned()
+}
+
+fn memory_table(capacity: Capacity) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["part", "number", "bytes each", "bytes"]);
+    for row in capacity.memory() {
+        table.add_row([
+            row.part.to_owned(),
+            grouped(row.count as u64),
+            grouped(row.bytes_each as u64),
+            grouped(row.bytes() as u64),
+        ]);
+    }
+    table.add_row(["all".to_owned(), String::new(), String::new(), grouped(capacity.arena_bytes() as u64)]);
+    for column in 1..4 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    format!("{table}\n")
+}
+
+/// Prints the outcome, writes the report, and says what went wrong.
+fn report(args: &ReplayArgs, base: TimeBase, outcome: &Outcome<Inputs, NameCheck>) -> Result<ExitCode> {
+    let counts = outcome.source.total_counts();
+    let described = Described {
+        inputs: outcome.source.paths(),
+        format: outcome.source.format(),
+        counts: &counts,
+        times_are_since_midnight: base == TimeBase::Midnight,
+    };
+    if let Some(journal) = &outcome.journal {
+        journal.notices.iter().for_each(|notice| eprintln!("tickcore: {notice}"));
+    }
+    if outcome.machine.huge_page_bytes == 0 {
+        eprintln!(
+            "tickcore: the machine gave no huge pages, the books are on small ones: enable transparent_hugepage=madvise"
+        );
+    }
+    let latency = latency_report(args, outcome);
+    if args.json {
+        println!("{}", summary::json(outcome, &described));
+    } else {
+        print!("{}\n{}", summary::text(outcome, &described), text_table(&latency.series));
+    }
+    if let Some(dir) = &args.report {
+        for path in write_report(dir, &latency)? {
+            eprintln!("tickcore: wrote {}", path.display());
+        }
+    }
+    select::check_symbols(&outcome.strategy.wanted, |name| {
+        !outcome.strategy.absent.iter().any(|absent| absent == name)
+    })?;
+    if let Some(error) = outcome.journal.as_ref().and_then(|journal| journal.error.as_ref()) {
+        bail!("the journal failed: {error}");
+    }
+    let path = outcome.source.current_path().display();
+    match &outcome.end {
+        End::Complete => Ok(ExitCode::SUCCESS),
+        End::Stopped => {
+            eprintln!("tickcore: stopped as asked after {} events; all of them were applied", grouped(outcome.events));
+            Ok(ExitCode::SUCCESS)
+        }
+        End::SourceFailed(error) => bail!("{error}"),
+        End::Anomaly(anomaly) => bail!("{}", located(args, anomaly)?),
+        End::Skipped(skipped) => {
+            bail!("strict: {path}: {skipped}; leave --strict away to skip and count such messages")
+        }
+        End::Truncated { offset, bytes } => bail!(
+            "strict: {path}: offset {offset}: the last message is cut, {bytes} bytes of it are there; fetch the file again, or leave --strict away"
+        ),
+        _ => bail!("the run ended in an unknown way"),
+    }
+}
+
+/// What was measured, with all that is needed to understand it.
+fn latency_report<'o>(args: &ReplayArgs, outcome: &'o Outcome<Inputs, NameCheck>) -> Report<'o> {
+    let machine = &outcome.machine;
+    let mut series = Vec::new();
+    if let Some(recorder) = &outcome.tick_to_bbo {
+        series.push(Series { name: "tick_to_bbo_ns", recorder });
+    }
+    if args.latency_sample > 0 {
+        series.push(Series { name: "service_ns", recorder: &outcome.service });
+    }
+    Report {
+        run: RunDescription {
+            command: env::args().collect::<Vec<_>>().join(" "),
+            cpu: machine.cpu.clone(),
+            cores: machine.cores.clone(),
+            topology: machine.topology.name().to_owned(),
+            lookahead_depth: LOOKAHEAD_EVENTS,
+            sample_interval: args.latency_sample,
+            clock: machine.clock,
+        },
+        series,
+    }
+}
+
+/// Says where in the input an event that did not fit came from, by decoding the input again up to it.
+fn located(args: &ReplayArgs, anomaly: &StrictAnomaly) -> Result<String> {
+    let StrictAnomaly { sequence, anomaly, event } = anomaly;
+    let mut inputs = select::open_inputs(&args.inputs, args.selection.date.as_deref())?;
+    let mut batch = EventBatch::new(MAX_EVENTS_PER_MESSAGE);
+    let mut names: HashMap<InstrumentId, String> = HashMap::new();
+    let mut seen = Sequence(0);
+    loop {
+        batch.clear();
+        let (offset, path) = (inputs.counts().bytes, inputs.current_path().to_owned());
+        match inputs.fill(&mut batch, 1).context("decoding again to find the message")? {
+            Filled::End => bail!("event {sequence} did not fit ({}), and the input has changed since", anomaly.name()),
+            Filled::Pending => std::thread::yield_now(),
+            Filled::Events => {}
+        }
+        for named in batch.as_slice().iter().filter(|event| event.kind() == Some(Kind::InstrumentName)) {
+            names.insert(named.instrument, name_of(named));
+        }
+        seen = Sequence(seen.get() + batch.len() as u64);
+        if seen >= *sequence {
+            let kind = event.kind().map_or("event of an unknown kind", Kind::name);
+            let name = names.get(&event.instrument).map_or("unnamed", String::as_str);
+            return Ok(format!(
+                "strict: {}: offset {offset}, sequence {sequence}: {} by {kind} of order {} in instrument {} ({name}); leave --strict away to count anomalies and go on",
+                path.display(),
+                anomaly.name(),
+                event.order_id,
+                event.instrument,
+            ));
+        }
+    }
+}
+
+fn name_of(event: &Event) -> String {
+    let part = event.name_part();
+    let length = part.iter().position(|&byte| byte == 0).unwrap_or(part.len());
+    String::from_utf8_lossy(&part[..length]).into_owned()
+}

@@ -1,0 +1,219 @@
+//! The result of a replay: one JSON object, or a table for people.
+
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use tickcore::book::{Anomaly, LOOKAHEAD_EVENTS};
+use tickcore::feed::source::{Counts, Format};
+use tickcore::latency::{Recorder, Summary};
+use tickcore::outcome::{JournalOutcome, Outcome};
+
+/// What stands in a summary beside the outcome itself.
+#[derive(Debug)]
+pub(crate) struct Described<'d> {
+    pub(crate) inputs: &'d [PathBuf],
+    pub(crate) format: Format,
+    pub(crate) counts: &'d Counts,
+    pub(crate) times_are_since_midnight: bool,
+}
+
+/// The JSON object of `replay --json`: its keys are a contract.
+pub(crate) fn json<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> Value {
+    let (books, machine, counts) = (&outcome.books, &outcome.machine, described.counts);
+    let of = |anomaly| books.anomalies.of(anomaly);
+    let digest = |digest: Option<u64>| digest.map(|digest| format!("{digest:016x}"));
+    json!({
+        "input": described.inputs.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+        "format": described.format.name(),
+        "times_since_midnight": described.times_are_since_midnight,
+        "messages": counts.messages,
+        "messages_by_type": by_type(counts),
+        "events": outcome.events,
+        "skipped": {
+            "unknown_type": counts.unknown_type,
+            "malformed": counts.malformed + of(Anomaly::Malformed),
+            "truncated_bytes": counts.truncated_bytes,
+        },
+        "anomalies": {
+            "unknown_order": of(Anomaly::UnknownOrder),
+            "duplicate_order": of(Anomaly::DuplicateOrder),
+            "overfill": of(Anomaly::Overfill),
+            "capacity": of(Anomaly::Capacity),
+            "gap": of(Anomaly::Gap),
+        },
+        "crossed": books.crossed,
+        "locked": books.locked,
+        "instruments": books.instruments,
+        "stale_instruments": books.stale_instruments,
+        "live_orders": books.live_orders,
+        "levels": books.levels,
+        "bbo_changes": books.bbo_changes,
+        "state_digest": digest(books.state_digest),
+        "stream_digest": digest(books.stream_digest),
+        "elapsed_ns": outcome.elapsed_ns,
+        "ns_per_message": per_message(outcome.elapsed_ns, counts.messages),
+        "messages_per_second": per_second(outcome.elapsed_ns, counts.messages),
+        "lookahead_events": LOOKAHEAD_EVENTS,
+        "service_ns": latency(&outcome.service),
+        "latency_ns": outcome.tick_to_bbo.as_ref().map(latency),
+        "ring_full_waits": outcome.ring_full_waits,
+        "journal": outcome.journal.as_ref().map(journal),
+        "machine": {
+            "cpu": machine.cpu,
+            "topology": machine.topology.name(),
+            "cores": machine.cores,
+            "pinned": machine.is_pinned,
+            "huge_pages": machine.huge_page_bytes,
+            "journal_backend": outcome.journal.as_ref().map(|journal| journal.backend.to_string()),
+            "journal_spins": machine.journal_spins,
+        },
+    })
+}
+
+fn by_type(counts: &Counts) -> Value {
+    let letters = (0_u8..=255).zip(counts.by_type).filter(|(_, count)| *count > 0);
+    Value::Object(letters.map(|(letter, count)| (letter.escape_ascii().to_string(), count.into())).collect())
+}
+
+fn per_message(elapsed_ns: u64, messages: u64) -> f64 {
+    if messages == 0 { 0.0 } else { elapsed_ns as f64 / messages as f64 }
+}
+
+fn per_second(elapsed_ns: u64, messages: u64) -> f64 {
+    if elapsed_ns == 0 { 0.0 } else { messages as f64 * 1e9 / elapsed_ns as f64 }
+}
+
+fn latency(recorder: &Recorder) -> Value {
+    let Summary { count, p50, p90, p99, p99_9, p99_99, max, beyond_range } = recorder.summary();
+    json!({
+        "count": count, "p50": p50, "p90": p90, "p99": p99, "p99_9": p99_9, "p99_99": p99_99, "max": max,
+        "beyond_range": beyond_range,
+    })
+}
+
+fn journal(journal: &JournalOutcome) -> Value {
+    json!({
+        "dir": journal.dir.display().to_string(),
+        "first_sequence": journal.first_sequence.map(|sequence| sequence.get()),
+        "last_sequence": journal.last_sequence.get(),
+        "written_sequence": journal.written_sequence.get(),
+        "durable_sequence": journal.durable_sequence.get(),
+        "compared_events": journal.compared_events,
+        "bytes": journal.bytes,
+        "segments": journal.segments,
+        "errors": journal.error.iter().collect::<Vec<_>>(),
+    })
+}
+
+/// The same for people.
+pub(crate) fn text<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> String {
+    let (books, machine, counts) = (&outcome.books, &outcome.machine, described.counts);
+    let mut rows: Vec<(&str, String)> = Vec::new();
+    let inputs: Vec<String> = described.inputs.iter().map(|path| path.display().to_string()).collect();
+    rows.push(("input", format!("{} ({})", inputs.join(", "), described.format.name())));
+    if described.times_are_since_midnight {
+        rows.push((
+            "times",
+            "nanoseconds since midnight: no session date in the file's name, none given by --date".into(),
+        ));
+    }
+    rows.push(("messages", format!("{} became {} events", grouped(counts.messages), grouped(outcome.events))));
+    let skipped = counts.unknown_type + counts.malformed;
+    if skipped + counts.truncated_bytes > 0 {
+        let first = counts.first_skipped.map_or_else(String::new, |first| format!("; first: {first}"));
+        rows.push((
+            "skipped",
+            format!(
+                "{} of unknown type, {} malformed, {} bytes of a cut message at the end{first}",
+                counts.unknown_type, counts.malformed, counts.truncated_bytes
+            ),
+        ));
+    }
+    rows.push((
+        "books",
+        format!(
+            "{} instruments, {} live orders on {} levels, {} stale",
+            grouped(books.instruments.into()),
+            grouped(books.live_orders.into()),
+            grouped(books.levels.into()),
+            books.stale_instruments
+        ),
+    ));
+    let anomalies: Vec<String> = Anomaly::ALL
+        .into_iter()
+        .filter(|&anomaly| books.anomalies.of(anomaly) > 0)
+        .map(|anomaly| format!("{} {}", grouped(books.anomalies.of(anomaly)), anomaly.name()))
+        .collect();
+    rows.push(("anomalies", if anomalies.is_empty() { "none".to_owned() } else { anomalies.join(", ") }));
+    if books.crossed + books.locked > 0 {
+        rows.push(("standing", format!("{} crossed and {} locked BBOs", books.crossed, books.locked)));
+    }
+    if let (Some(changes), Some(state), Some(stream)) = (books.bbo_changes, books.state_digest, books.stream_digest) {
+        rows.push(("BBO changes", grouped(changes)));
+        rows.push(("digests", format!("state {state:016x}, stream {stream:016x}")));
+    }
+    rows.push((
+        "time",
+        format!(
+            "{:.3} s, {:.1} ns a message, {} messages a second",
+            outcome.elapsed_ns as f64 / 1e9,
+            per_message(outcome.elapsed_ns, counts.messages),
+            grouped(per_second(outcome.elapsed_ns, counts.messages) as u64)
+        ),
+    ));
+    if let Some(journal) = &outcome.journal {
+        rows.push((
+            "journal",
+            format!(
+                "{}: events {} to {}, durable to {}, {} bytes in {} segments by {}",
+                journal.dir.display(),
+                journal.first_sequence.map_or(0, |sequence| sequence.get()),
+                journal.last_sequence,
+                journal.durable_sequence,
+                grouped(journal.bytes),
+                journal.segments,
+                journal.backend
+            ),
+        ));
+        if let Some(error) = &journal.error {
+            rows.push(("journal error", error.clone()));
+        }
+    }
+    rows.push(("machine", machine_line(machine)));
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}
+
+fn machine_line(machine: &tickcore::outcome::MachineOutcome) -> String {
+    let cores = if machine.is_pinned {
+        let numbers: Vec<String> = machine.cores.iter().map(ToString::to_string).collect();
+        format!("pinned to {} {}", if numbers.len() == 1 { "core" } else { "cores" }, numbers.join(", "))
+    } else {
+        "not pinned".to_owned()
+    };
+    format!("{}, {} {cores}, {} MiB on huge pages", machine.cpu, machine.topology, machine.huge_page_bytes >> 20)
+}
+
+/// A number with commas between groups of three digits.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_stand_in_groups_of_three() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

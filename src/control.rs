@@ -1,0 +1,146 @@
+//! What the threads of a run share: the word to go, the word to stop, and how far they are.
+
+use crate::pace::Schedule;
+use crossbeam_utils::CachePadded;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+use std::time::Duration;
+use tickcore_latency::Ticks;
+
+/// How long a thread that is ready sleeps before it looks again whether all are.
+const GATE_INTERVAL: Duration = Duration::from_micros(50);
+
+const WAITING: u8 = 0;
+const OPEN: u8 = 1;
+const SHUT: u8 = 2;
+
+/// Shared by the threads of one run. Everything that a hot loop touches stands on a line of its own.
+#[derive(Debug)]
+pub(crate) struct Control {
+    stop: CachePadded<AtomicBool>,
+    events_applied: CachePadded<AtomicU64>,
+    bytes_touched: AtomicUsize,
+    bytes: AtomicUsize,
+    gate: AtomicU8,
+    ready: AtomicUsize,
+    running: AtomicUsize,
+    threads: usize,
+    schedule: OnceLock<(Ticks, Schedule)>,
+    waiter: Thread,
+}
+
+impl Control {
+    /// For `threads` threads, made by the thread that waits for them.
+    pub(crate) fn new(threads: usize) -> Self {
+        Self {
+            stop: CachePadded::new(AtomicBool::new(false)),
+            events_applied: CachePadded::new(AtomicU64::new(0)),
+            bytes_touched: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            gate: AtomicU8::new(WAITING),
+            ready: AtomicUsize::new(0),
+            running: AtomicUsize::new(threads),
+            threads,
+            schedule: OnceLock::new(),
+            waiter: thread::current(),
+        }
+    }
+
+    /// Asks every thread to come to an end: what was published is still applied and journaled.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Says that the calling thread is set up, and waits for the word to go. False: another one failed to set up.
+    pub(crate) fn is_ready_and_go(&self) -> bool {
+        self.ready.fetch_add(1, Ordering::Release);
+        self.waiter.unpark();
+        loop {
+            match self.gate.load(Ordering::Acquire) {
+                WAITING => thread::sleep(GATE_INTERVAL),
+                gate => return gate == OPEN,
+            }
+        }
+    }
+
+    /// Whether every thread is set up.
+    pub(crate) fn are_all_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire) == self.threads
+    }
+
+    /// Whether a thread has ended.
+    pub(crate) fn has_one_ended(&self) -> bool {
+        self.running() < self.threads
+    }
+
+    /// Threads that have not ended.
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// Gives the word to go, or to go home.
+    pub(crate) fn open_gate(&self, go: bool) {
+        self.gate.store(if go { OPEN } else { SHUT }, Ordering::Release);
+    }
+
+    /// Fixes when paced events are due. Called once, by the core that waits for them.
+    pub(crate) fn set_schedule(&self, start: Ticks, schedule: Schedule) {
+        let _ = self.schedule.set((start, schedule));
+    }
+
+    /// When paced events are due; `None` in a run at full speed and before its first paced event.
+    #[inline]
+    pub(crate) fn schedule(&self) -> Option<&(Ticks, Schedule)> {
+        self.schedule.get()
+    }
+
+    #[inline]
+    pub(crate) fn set_events_applied(&self, events: u64) {
+        self.events_applied.store(events, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_bytes_touched(&self, done: usize, all: usize) {
+        self.bytes.store(all, Ordering::Relaxed);
+        self.bytes_touched.store(done, Ordering::Relaxed);
+    }
+
+    /// Bytes of the books' memory touched, and in all.
+    pub(crate) fn bytes_touched(&self) -> (u64, u64) {
+        (self.bytes_touched.load(Ordering::Relaxed) as u64, self.bytes.load(Ordering::Relaxed) as u64)
+    }
+
+    pub(crate) fn events_applied(&self) -> u64 {
+        self.events_applied.load(Ordering::Relaxed)
+    }
+}
+
+/// Held by each thread of a run: when it goes, the waiting thread hears of it, and a panic stops the others.
+#[derive(Debug)]
+pub(crate) struct Attendance<'c>(pub(crate) &'c Control);
+
+impl Drop for Attendance<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.stop();
+        }
+        self.0.running.fetch_sub(1, Ordering::Release);
+        self.0.waiter.unpark();
+    }
+}
+
+/// Held by the thread that waits for a run: if it goes early, by a panic, the others go home as well.
+#[derive(Debug)]
+pub(crate) struct Supervision<'c>(pub(crate) &'c Control);
+
+impl Drop for Supervision<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+        let _ = self.0.gate.compare_exchange(WAITING, SHUT, Ordering::Release, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,147 @@
+//! The side of the engine that takes events from a source: at full speed or paced, numbered from 1.
+
+use crate::control::Control;
+use crate::pace::{Pace, Schedule};
+use tickcore_book::{Event, TimestampNs};
+use tickcore_feed::batch::EventBatch;
+use tickcore_feed::source::{Filled, FirstSkipped, Source, SourceError};
+use tickcore_latency::Clock;
+
+/// Events taken from a source at a time: 14 KB, which stays in the first-level cache until they are applied.
+pub(crate) const BATCH_EVENTS: usize = 256;
+
+/// Why a feed ended.
+#[derive(Debug)]
+pub(crate) enum FeedEnd {
+    /// The source has no more, or the end of the chosen time was reached.
+    Complete,
+    /// Somebody asked for it.
+    Stopped,
+    /// The source failed.
+    Failed(SourceError),
+    /// A message was skipped in a run that takes none.
+    Skipped(FirstSkipped),
+    /// The input ends within a message, in a run that takes none.
+    Truncated {
+        /// Where the cut message begins.
+        offset: u64,
+        /// Bytes of it.
+        bytes: u64,
+    },
+}
+
+/// A source with the pace at which its events are let in.
+#[derive(Debug)]
+pub(crate) struct FeedCore<'c, R> {
+    source: R,
+    batch: EventBatch,
+    control: &'c Control,
+    clock: &'c Clock,
+    pace: Pace,
+    from: TimestampNs,
+    to: TimestampNs,
+    is_strict: bool,
+    is_paced: bool,
+    is_complete: bool,
+    /// Number of the event that comes next.
+    next_number: u64,
+}
+
+/// What a run lets in, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Admission {
+    pub(crate) pace: Pace,
+    pub(crate) from: TimestampNs,
+    pub(crate) to: TimestampNs,
+    pub(crate) is_strict: bool,
+}
+
+impl<'c, R: Source> FeedCore<'c, R> {
+    pub(crate) fn new(source: R, admission: Admission, control: &'c Control, clock: &'c Clock) -> Self {
+        let Admission { pace, from, to, is_strict } = admission;
+        Self {
+            source,
+            batch: EventBatch::new(BATCH_EVENTS),
+            control,
+            clock,
+            pace,
+            from,
+            to,
+            is_strict,
+            is_paced: false,
+            is_complete: false,
+            next_number: 1,
+        }
+    }
+
+    pub(crate) fn into_source(self) -> R {
+        self.source
+    }
+
+    /// Takes what is at hand; an empty slice means that nothing was, for now.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Result<&[Event], FeedEnd> {
+        if self.control.is_stopped() {
+            return Err(FeedEnd::Stopped);
+        }
+        if self.is_complete {
+            return Err(FeedEnd::Complete);
+        }
+        self.batch.clear();
+        let filled =
+            if self.pace == Pace::Max { self.source.fill(&mut self.batch, usize::MAX) } else { self.fill_when_due() };
+        let filled = filled.map_err(FeedEnd::Failed)?;
+        if self.is_strict {
+            self.check_counts()?;
+        }
+        if filled == Filled::End {
+            return Err(FeedEnd::Complete);
+        }
+        let events = self.batch.as_slice();
+        let count = if self.to == TimestampNs(u64::MAX) {
+            events.len()
+        } else {
+            events.iter().position(|event| event.exchange_time > self.to).unwrap_or(events.len())
+        };
+        self.is_complete = count < events.len();
+        self.next_number += count as u64;
+        Ok(&events[..count])
+    }
+
+    /// In a run that takes nothing but whole messages that it knows: whether all were.
+    fn check_counts(&self) -> Result<(), FeedEnd> {
+        let counts = self.source.counts();
+        if let Some(skipped) = counts.first_skipped {
+            return Err(FeedEnd::Skipped(skipped));
+        }
+        if counts.truncated_bytes > 0 {
+            return Err(FeedEnd::Truncated { offset: counts.bytes, bytes: counts.truncated_bytes });
+        }
+        Ok(())
+    }
+
+    /// Waits until the next message is due, then takes it: its decoding is part of what is measured.
+    fn fill_when_due(&mut self) -> Result<Filled, SourceError> {
+        let Some(time) = self.source.next_time()? else {
+            return self.source.fill(&mut self.batch, 0);
+        };
+        if !self.is_paced && time >= self.from {
+            self.is_paced = true;
+            if let Some(schedule) = Schedule::new(self.pace, time, self.next_number) {
+                self.control.set_schedule(self.clock.now(), schedule);
+            }
+        }
+        wait_until_due(self.control, self.clock, time, self.next_number);
+        self.source.fill(&mut self.batch, 1)
+    }
+}
+
+/// Spins until the event with this time and number is due, or the run is stopped. At once when nothing is paced.
+#[inline]
+pub(crate) fn wait_until_due(control: &Control, clock: &Clock, time: TimestampNs, number: u64) {
+    let Some((start, schedule)) = control.schedule() else { return };
+    let due_ns = schedule.due_ns(time, number);
+    while clock.ns_between(*start, clock.now()) < due_ns && !control.is_stopped() {
+        core::hint::spin_loop();
+    }
+}

@@ -1,0 +1,198 @@
+//! What a run reads: ITCH files one after the other, or one journal.
+
+use crate::journal_source::{JournalSource, JournalSourceError};
+use std::path::{Path, PathBuf};
+use tickcore_book::TimestampNs;
+use tickcore_feed::batch::EventBatch;
+use tickcore_feed::session::SessionDate;
+use tickcore_feed::source::{
+    Counts, DetectError, Filled, Format, ItchFile, ItchOptions, Progress, Source, SourceError, detect,
+};
+use tickcore_journal::{Metadata, Reader};
+
+/// Why inputs cannot be read together, or at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputsError {
+    /// No input was named.
+    #[error("no input was named")]
+    Empty,
+    /// What one of them is cannot be told.
+    #[error(transparent)]
+    Detect(#[from] DetectError),
+    /// A file cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalSourceError),
+    /// A journal among other inputs.
+    #[error("{}: a journal has its own numbers of events and instruments; replay it alone", path.display())]
+    JournalAmongOthers {
+        /// The journal.
+        path: PathBuf,
+    },
+}
+
+/// One file of a run.
+#[derive(Debug)]
+struct Session {
+    path: PathBuf,
+    file: ItchFile,
+}
+
+#[derive(Debug)]
+enum Reading {
+    Files { sessions: Vec<Session>, current: usize, has_said_end: bool },
+    Journal(Box<JournalSource>),
+}
+
+/// The inputs of a run as one source. A following file is a new session: a SessionEvent and a Clear of all stand before
+/// it, and its instruments get the numbers after those of the files before.
+#[derive(Debug)]
+pub struct Inputs {
+    reading: Reading,
+    paths: Vec<PathBuf>,
+    format: Format,
+    metadata: Option<Metadata>,
+    midnight: Option<TimestampNs>,
+}
+
+impl Inputs {
+    /// Opens every input. The session date of a file is `date`, or in its name, or not known.
+    ///
+    /// # Errors
+    /// When one cannot be opened, is not what can be read, or they do not go together.
+    pub fn open(paths: &[PathBuf], date: Option<SessionDate>) -> Result<Self, InputsError> {
+        let formats = paths.iter().map(|path| detect(path)).collect::<Result<Vec<_>, _>>()?;
+        let format = *formats.first().ok_or(InputsError::Empty)?;
+        let journal = paths.iter().zip(&formats).find(|(_, format)| **format == Format::JournalDirectory);
+        if let Some((path, _)) = journal {
+            if paths.len() > 1 {
+                return Err(InputsError::JournalAmongOthers { path: path.clone() });
+            }
+            return Self::open_journal(path);
+        }
+        let mut sessions = Vec::with_capacity(paths.len());
+        let mut first_midnight = None;
+        for path in paths {
+            let midnight = date.or_else(|| SessionDate::from_file_name(path)).map(SessionDate::midnight);
+            if sessions.is_empty() {
+                first_midnight = midnight;
+            }
+            let options =
+                ItchOptions { midnight, is_following_session: !sessions.is_empty(), ..ItchOptions::default() };
+            sessions.push(Session { path: path.clone(), file: ItchFile::open(path, &options)? });
+        }
+        Ok(Self {
+            reading: Reading::Files { sessions, current: 0, has_said_end: false },
+            paths: paths.to_vec(),
+            format,
+            metadata: None,
+            midnight: first_midnight,
+        })
+    }
+
+    fn open_journal(path: &Path) -> Result<Self, InputsError> {
+        let reader = Reader::open(path).map_err(JournalSourceError::from)?;
+        let metadata = reader.metadata().clone();
+        Ok(Self {
+            reading: Reading::Journal(Box::new(JournalSource::start(reader)?)),
+            paths: vec![path.to_owned()],
+            format: Format::JournalDirectory,
+            metadata: Some(metadata),
+            midnight: None,
+        })
+    }
+
+    /// The inputs as they were named.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
+    /// What the first input is.
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The header of a journal.
+    pub const fn metadata(&self) -> Option<&Metadata> {
+        self.metadata.as_ref()
+    }
+
+    /// Midnight of the first session, when its date is known.
+    pub const fn midnight(&self) -> Option<TimestampNs> {
+        self.midnight
+    }
+
+    /// Whether exchange times are nanoseconds since a midnight that nobody named.
+    pub fn has_times_since_midnight(&self) -> bool {
+        self.metadata.as_ref().map_or(self.midnight.is_none(), |metadata| metadata.has_times_since_midnight)
+    }
+
+    /// The file being read, or the journal.
+    pub fn current_path(&self) -> &Path {
+        match &self.reading {
+            Reading::Files { sessions, current, .. } => &sessions[*current].path,
+            Reading::Journal(_) => &self.paths[0],
+        }
+    }
+
+    /// Handles that say how far the reading of each file has come; none for a journal.
+    pub fn progress(&self) -> Vec<Progress> {
+        match &self.reading {
+            Reading::Files { sessions, .. } => sessions.iter().map(|session| session.file.progress()).collect(),
+            Reading::Journal(_) => Vec::new(),
+        }
+    }
+
+    /// Counts of all inputs together. The first message skipped is that of the first file which has one.
+    pub fn total_counts(&self) -> Counts {
+        match &self.reading {
+            Reading::Files { sessions, .. } => {
+                let mut total = Counts::default();
+                sessions.iter().for_each(|session| total.add(session.file.counts()));
+                total
+            }
+            Reading::Journal(journal) => journal.counts().clone(),
+        }
+    }
+}
+
+impl Source for Inputs {
+    #[inline]
+    fn fill(&mut self, batch: &mut EventBatch, max_messages: usize) -> Result<Filled, SourceError> {
+        let (sessions, current, has_said_end) = match &mut self.reading {
+            Reading::Files { sessions, current, has_said_end } => (sessions, current, has_said_end),
+            Reading::Journal(journal) => return journal.fill(batch, max_messages),
+        };
+        let filled = sessions[*current].file.fill(batch, max_messages)?;
+        if filled != Filled::End || *current + 1 == sessions.len() {
+            return Ok(filled);
+        }
+        // A file's end is answered once with its own counts, so that a strict run can look at them.
+        if *has_said_end {
+            let next = sessions[*current].file.next_instrument();
+            *current += 1;
+            sessions[*current].file.set_next_instrument(next);
+        }
+        *has_said_end = !*has_said_end;
+        Ok(Filled::Pending)
+    }
+
+    #[inline]
+    fn next_time(&mut self) -> Result<Option<TimestampNs>, SourceError> {
+        match &mut self.reading {
+            Reading::Files { sessions, current, .. } => sessions[*current].file.next_time(),
+            Reading::Journal(journal) => journal.next_time(),
+        }
+    }
+
+    #[inline]
+    fn counts(&self) -> &Counts {
+        match &self.reading {
+            Reading::Files { sessions, current, .. } => sessions[*current].file.counts(),
+            Reading::Journal(journal) => journal.counts(),
+        }
+    }
+}

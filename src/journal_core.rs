@@ -1,0 +1,223 @@
+//! The thread that carries events from the ring into the journal.
+
+use crate::control::Control;
+use crate::outcome::JournalOutcome;
+use crate::topology::Plan;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+use tickcore_book::Sequence;
+use tickcore_feed::ring::{Reader as RingReader, Wait as RingWait};
+use tickcore_journal::{
+    AppendError, CreateError, Metadata, OpenError, Options, ReadError, Reader as JournalReader, ResumeError,
+    WriteError, Writer,
+};
+
+/// Events taken from the ring before the writer is polled.
+const BATCH_EVENTS: usize = 1024;
+/// Longest sleep of a journal thread that has nothing to do.
+const WAIT: Duration = Duration::from_micros(100);
+/// Idle turns before a spinning journal thread sleeps: the kernel's worker that syncs for it may need the core.
+const SPINS_MAX: u32 = 256;
+
+/// Where the journal of a run is, and how it is written.
+#[derive(Clone, Debug)]
+pub struct JournalConfig {
+    /// Its directory: empty or absent, unless `resume` is set.
+    pub dir: PathBuf,
+    /// Whether to go on behind its last record.
+    pub resume: bool,
+    /// How it is written.
+    pub options: Options,
+    /// What a new journal's header says.
+    pub metadata: Metadata,
+}
+
+/// Why the journal of a run could not be begun.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// A new one.
+    #[error("--journal: {0}")]
+    Create(#[from] CreateError),
+    /// One to continue.
+    #[error("--journal --resume: {0}")]
+    Resume(#[from] ResumeError),
+    /// One to continue, which is read again to be compared with the input.
+    #[error("--journal --resume: {0}")]
+    Open(#[from] OpenError),
+}
+
+/// Why a journal stopped on the way.
+#[derive(Debug, thiserror::Error)]
+enum CarryError {
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error("reading what is there to compare it: {0}")]
+    Read(#[from] ReadError),
+    #[error(
+        "the journal does not belong to this input: its event {sequence} differs from the input's; resume with the input it was made from, or choose another directory"
+    )]
+    Differs { sequence: Sequence },
+    #[error(
+        "the journal does not belong to this input: it goes to event {last}, the input only to {end}; resume with the input it was made from"
+    )]
+    Longer { last: Sequence, end: Sequence },
+}
+
+/// A journal being written from the ring.
+pub(crate) struct JournalRun {
+    dir: PathBuf,
+    ring: RingReader,
+    writer: Writer,
+    /// The journal as it was found, to be compared with the input up to its end.
+    found: Option<(JournalReader, Sequence)>,
+    compared_events: u64,
+    wait: RingWait,
+    spins: bool,
+    error: Option<String>,
+}
+
+impl JournalRun {
+    /// Begins a journal, or takes up one that is there. Memory is taken and touched here.
+    pub(crate) fn open(config: &JournalConfig, ring: RingReader, plan: &Plan) -> Result<Self, JournalError> {
+        let is_there = config.resume && fs::read_dir(&config.dir).is_ok_and(|mut entries| entries.next().is_some());
+        let (writer, found) = if is_there {
+            let (writer, recovery) = Writer::resume(&config.dir, config.options.clone())?;
+            let found = JournalReader::open(&config.dir)?;
+            (writer, Some((found, recovery.last_sequence)))
+        } else {
+            (Writer::create(&config.dir, config.options.clone(), config.metadata.clone())?, None)
+        };
+        Ok(Self {
+            dir: config.dir.clone(),
+            ring,
+            writer,
+            found,
+            compared_events: 0,
+            wait: plan.wait,
+            spins: plan.journal_spins,
+            error: None,
+        })
+    }
+
+    /// Carries events until the ring is closed and empty, or the journal fails: then the run is stopped.
+    pub(crate) fn carry(&mut self, control: &Control) {
+        let carried = self.compare(control).and_then(|()| self.append_all());
+        if let Err(error) = carried {
+            self.error = Some(error.to_string());
+            control.stop();
+        }
+    }
+
+    /// Reads events that the journal has already and compares them with the input's.
+    fn compare(&mut self, control: &Control) -> Result<(), CarryError> {
+        let Some((mut journal, last)) = self.found.take() else { return Ok(()) };
+        let mut waiter = self.wait.waiter();
+        while self.ring.next_sequence() <= last {
+            let Some(records) = journal.next_batch()? else { break };
+            let mut rest = records;
+            while let Some(first) = rest.first()
+                && first.sequence <= last
+            {
+                let mut same = 0;
+                let mut differs = None;
+                let count = self.ring.poll(rest.len().min(BATCH_EVENTS), |sequence, event| {
+                    let record = &rest[same];
+                    same += 1;
+                    if differs.is_none() && (record.sequence != sequence || record.event != *event) {
+                        differs = Some(sequence);
+                    }
+                });
+                if let Some(sequence) = differs {
+                    return Err(CarryError::Differs { sequence });
+                }
+                self.compared_events += count as u64;
+                rest = &rest[count..];
+                if count > 0 {
+                    waiter.reset();
+                } else if !self.ring.is_closed_and_drained() {
+                    waiter.idle();
+                } else if control.is_stopped() {
+                    // Stopped before it got there: what was compared was equal.
+                    return Ok(());
+                } else {
+                    let end = Sequence(self.ring.next_sequence().get() - 1);
+                    return Err(CarryError::Longer { last, end });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn append_all(&mut self) -> Result<(), CarryError> {
+        let mut waiter = self.wait.waiter();
+        let mut idle_turns = 0;
+        loop {
+            let room = self.writer.room().min(BATCH_EVENTS);
+            let mut refused = Ok(());
+            let count = self.ring.poll(room, |sequence, event| {
+                if refused.is_ok() {
+                    refused = self.writer.append(sequence, event);
+                }
+            });
+            refused?;
+            self.writer.poll()?;
+            if count > 0 {
+                idle_turns = 0;
+                waiter.reset();
+            } else if self.ring.is_closed_and_drained() {
+                return Ok(());
+            } else if self.spins && idle_turns < SPINS_MAX {
+                idle_turns += 1;
+                waiter.idle();
+            } else {
+                self.writer.wait(WAIT)?;
+            }
+        }
+    }
+
+    /// Makes everything durable and seals the journal. After a failure it is left as after a crash.
+    pub(crate) fn finish(self) -> JournalOutcome {
+        let Self { dir, ring, writer, compared_events, mut error, .. } = self;
+        // The feed no longer waits for this journal.
+        drop(ring);
+        let mut watermarks = writer.watermarks();
+        let last_sequence = Sequence(writer.next_sequence().get() - 1);
+        let backend = writer.backend();
+        let notices = writer.notices().iter().map(ToString::to_string).collect();
+        if error.is_none() {
+            match writer.finish() {
+                Ok(end) => watermarks = end,
+                Err(failure) => error = Some(failure.to_string()),
+            }
+        }
+        JournalOutcome {
+            dir,
+            first_sequence: None,
+            last_sequence,
+            written_sequence: watermarks.written,
+            durable_sequence: watermarks.durable,
+            compared_events,
+            bytes: 0,
+            segments: 0,
+            error,
+            backend,
+            notices,
+        }
+    }
+}
+
+impl JournalOutcome {
+    /// Looks at the directory for what is in it: done once nothing is timed any more.
+    pub(crate) fn describe(mut self) -> Self {
+        if let Ok(info) = tickcore_journal::info(&self.dir) {
+            self.first_sequence = info.sequences.map(|(first, _)| first);
+            self.bytes = info.bytes;
+            self.segments = info.segments.len() as u64;
+        }
+        self
+    }
+}

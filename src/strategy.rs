@@ -1,0 +1,76 @@
+//! What an embedder plugs in: called on the book core, strictly one event after the other.
+//!
+//! A strategy is a type parameter of the engine, never a trait object, so its calls are inlined into the loop of the
+//! core and calls that it does not implement cost nothing. It must keep the rules of that core: no allocation, no lock,
+//! no system call, or the latency of everything behind it suffers.
+
+use tickcore_book::{Bbo, Books, Event, InstrumentId, Sequence};
+
+/// The engine's side of a call.
+#[derive(Debug)]
+pub struct Context<'c, 'a> {
+    books: &'c mut Books<'a>,
+    sequence: Sequence,
+}
+
+impl<'c, 'a> Context<'c, 'a> {
+    pub(crate) const fn new(books: &'c mut Books<'a>, sequence: Sequence) -> Self {
+        Self { books, sequence }
+    }
+
+    /// The books, with the event of this call applied.
+    #[inline]
+    pub const fn books(&self) -> &Books<'a> {
+        self.books
+    }
+
+    /// Sequence of the event that was applied last.
+    #[inline]
+    pub const fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// Ends the staleness of a book: for a strategy that knows better.
+    pub fn trust(&mut self, instrument: InstrumentId) {
+        self.books.trust(instrument);
+    }
+}
+
+/// Something that acts on events and books. Every call has a default that does nothing.
+pub trait Strategy: Send {
+    /// After each event, also in the midst of a venue's transaction.
+    #[inline]
+    fn on_event(&mut self, context: &mut Context<'_, '_>, event: &Event) {
+        let _ = (context, event);
+    }
+
+    /// When the BBO of an instrument differs from the one at the end of the venue's last transaction. Whether it can be
+    /// believed is in [`Books::is_stale`].
+    #[inline]
+    fn on_bbo(&mut self, context: &mut Context<'_, '_>, instrument: InstrumentId, bbo: &Bbo, event: &Event) {
+        let _ = (context, instrument, bbo, event);
+    }
+
+    /// After a Status, SessionEvent, Gap or Clear event; [`InstrumentId::ALL`] where it concerns all.
+    #[inline]
+    fn on_status(&mut self, context: &mut Context<'_, '_>, event: &Event) {
+        let _ = (context, event);
+    }
+
+    /// When the core has applied all that was at hand, and the venue's transaction is complete.
+    #[inline]
+    fn on_batch_end(&mut self, context: &mut Context<'_, '_>) {
+        let _ = context;
+    }
+
+    /// Once, after the last event, before the books are given up. May allocate.
+    fn on_end(&mut self, context: &mut Context<'_, '_>) {
+        let _ = context;
+    }
+}
+
+/// Does nothing: for runs that only build books.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoStrategy;
+
+impl Strategy for NoStrategy {}
