@@ -57,6 +57,7 @@ pub use digest::{StateDigest, StreamDigest, mix};
 pub use event::{EVENT_WORDS, Event, Flags, Kind, Side};
 pub use instrument::{Instrument, Instruments};
 pub use lookahead::LOOKAHEAD_EVENTS;
+pub use prefetch::prefetch;
 pub use queries::{QueuePosition, RestingOrder};
 pub use units::{InstrumentId, OrderId, Price, Quantity, Sequence, TimestampNs};
 pub use validate::StructureError;

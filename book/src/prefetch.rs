@@ -5,7 +5,7 @@
 /// Fetches the line on which `slice[index]` begins into the first-level cache; an index out of bounds asks for a line
 /// that nobody needs.
 #[inline(always)]
-pub(crate) fn prefetch<T>(slice: &[T], index: usize) {
+pub fn prefetch<T>(slice: &[T], index: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

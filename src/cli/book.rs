@@ -7,6 +7,7 @@ use super::time::TimeBase;
 use anyhow::{Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use tickcore::book::{Price, Quantity, Sequence, Side, TimestampNs};
@@ -94,9 +95,9 @@ pub(crate) fn run(args: &BookArgs) -> Result<ExitCode> {
     let picture = outcome.strategy;
     select::check_symbols(std::slice::from_ref(&args.symbol), |_| picture.is_found)?;
     if args.json {
-        println!("{}", picture.json(base));
+        writeln!(io::stdout(), "{}", picture.json(base))?;
     } else {
-        print!("{}", picture.text(base));
+        write!(io::stdout(), "{}", picture.text(base))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -22,9 +22,9 @@ pub(crate) fn run(verb: &JournalVerb) -> Result<ExitCode> {
 fn print_info(dir: &Path, is_json: bool) -> Result<ExitCode> {
     let info = info(dir)?;
     if is_json {
-        println!("{}", info_json(dir, &info));
+        writeln!(io::stdout(), "{}", info_json(dir, &info))?;
     } else {
-        print!("{}", info_text(dir, &info));
+        write!(io::stdout(), "{}", info_text(dir, &info))?;
     }
     Ok(if info.damage.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -151,19 +151,21 @@ fn print_verify(dir: &Path, is_json: bool) -> Result<ExitCode> {
         verify(dir, |progress| bar.set(progress.bytes_done, progress.bytes_total.max(1), "verifying".to_owned()))?;
     bar.finish();
     if is_json {
-        println!("{}", verify_json(dir, &report));
+        writeln!(io::stdout(), "{}", verify_json(dir, &report))?;
     } else {
         let VerifyReport { segment_count, frame_count, record_count, bytes, .. } = report;
-        println!(
+        writeln!(
+            io::stdout(),
             "{} records in {} frames of {} segments, {} bytes read; end: {}",
             grouped(record_count),
             grouped(frame_count),
             segment_count,
             grouped(bytes),
             tail_text(&report.tail)
-        );
-        report.damages.iter().for_each(|damage| println!("damage: {damage}"));
-        report.unused.iter().for_each(|file| println!("not part of the journal: {file}"));
+        )?;
+        for file in &report.unused {
+            writeln!(io::stdout(), "not part of the journal: {file}")?;
+        }
     }
     if report.is_intact() {
         return Ok(ExitCode::SUCCESS);

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::HashMap;
 use std::env;
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let inputs = select::open_inputs(&args.inputs, args.selection.date.as_deref())?;
     let capacity = select::capacity(args.capacity, &inputs)?;
     if args.memory {
-        print!("{}", memory_table(capacity));
+        write!(io::stdout(), "{}", memory_table(capacity))?;
         return Ok(ExitCode::SUCCESS);
     }
     let base = select::time_base(&inputs);
@@ -171,9 +172,9 @@ fn report(args: &ReplayArgs, base: TimeBase, outcome: &Outcome<Inputs, NameCheck
     }
     let latency = latency_report(args, outcome);
     if args.json {
-        println!("{}", summary::json(outcome, &described));
+        writeln!(io::stdout(), "{}", summary::json(outcome, &described))?;
     } else {
-        print!("{}\n{}", summary::text(outcome, &described), text_table(&latency.series));
+        write!(io::stdout(), "{}\n{}", summary::text(outcome, &described), text_table(&latency.series))?;
     }
     if let Some(dir) = &args.report {
         for path in write_report(dir, &latency)? {

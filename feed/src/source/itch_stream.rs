@@ -5,7 +5,11 @@ use crate::batch::EventBatch;
 use crate::protocol::binary_file::{Frame, PREFIX_LENGTH, next_frame};
 use crate::protocol::itch50::{Decoded, Decoder};
 use crate::session::session_boundary;
-use tickcore_book::{InstrumentId, TimestampNs};
+use tickcore_book::{InstrumentId, TimestampNs, prefetch};
+
+/// How far ahead of the decoding the stream is asked for: each frame's place is known from the one before it alone, so the
+/// processor does not see the stream that it is.
+const AHEAD_BYTES: usize = 2048;
 
 /// What a source of ITCH messages needs to know about its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +102,7 @@ impl ItchStream {
         let mut position = 0;
         let mut messages = 0;
         let stop = loop {
+            prefetch(bytes, position + AHEAD_BYTES);
             let payload = match next_frame(&bytes[position..]) {
                 Frame::Message(payload) => payload,
                 Frame::Incomplete => break Stop::Incomplete,
