@@ -42,7 +42,8 @@ pub(crate) struct FeedCore<'c, R> {
     to: TimestampNs,
     is_strict: bool,
     is_paced: bool,
-    is_complete: bool,
+    /// Why the feed ends, once the events before that place were taken.
+    held_end: Option<FeedEnd>,
     /// Number of the event that comes next.
     next_number: u64,
 }
@@ -69,7 +70,7 @@ impl<'c, R: Source> FeedCore<'c, R> {
             to,
             is_strict,
             is_paced: false,
-            is_complete: false,
+            held_end: None,
             next_number: 1,
         }
     }
@@ -84,18 +85,14 @@ impl<'c, R: Source> FeedCore<'c, R> {
         if self.control.is_stopped() {
             return Err(FeedEnd::Stopped);
         }
-        if self.is_complete {
-            return Err(FeedEnd::Complete);
+        if let Some(end) = self.held_end.take() {
+            return Err(end);
         }
         self.batch.clear();
-        let filled =
-            if self.pace == Pace::Max { self.source.fill(&mut self.batch, usize::MAX) } else { self.fill_when_due() };
-        let filled = filled.map_err(FeedEnd::Failed)?;
         if self.is_strict {
-            self.check_counts()?;
-        }
-        if filled == Filled::End {
-            return Err(FeedEnd::Complete);
+            self.fill_message_by_message();
+        } else if let Some(end) = self.fill(usize::MAX) {
+            return Err(end);
         }
         let events = self.batch.as_slice();
         let count = if self.to == TimestampNs(u64::MAX) {
@@ -103,21 +100,46 @@ impl<'c, R: Source> FeedCore<'c, R> {
         } else {
             events.iter().position(|event| event.exchange_time > self.to).unwrap_or(events.len())
         };
-        self.is_complete = count < events.len();
+        if count < events.len() {
+            self.held_end = Some(FeedEnd::Complete);
+        }
         self.next_number += count as u64;
         Ok(&events[..count])
     }
 
-    /// In a run that takes nothing but whole messages that it knows: whether all were.
-    fn check_counts(&self) -> Result<(), FeedEnd> {
+    /// Takes up to `max_messages`, or one that is waited for in a paced run; says so when there are no more.
+    #[inline]
+    fn fill(&mut self, max_messages: usize) -> Option<FeedEnd> {
+        let filled =
+            if self.pace == Pace::Max { self.source.fill(&mut self.batch, max_messages) } else { self.fill_when_due() };
+        match filled {
+            Ok(Filled::Events | Filled::Pending) => None,
+            Ok(Filled::End) => Some(FeedEnd::Complete),
+            Err(error) => Some(FeedEnd::Failed(error)),
+        }
+    }
+
+    /// In a run that takes nothing but whole messages that it knows: fills the batch up to the first other one, so that
+    /// what stands before it is applied first.
+    fn fill_message_by_message(&mut self) {
+        while self.held_end.is_none() && self.batch.has_room_for_message() {
+            let messages = self.source.counts().messages;
+            let end = self.fill(1);
+            self.held_end = self.flaw().or(end);
+            if self.source.counts().messages == messages || self.pace != Pace::Max {
+                return;
+            }
+        }
+    }
+
+    /// The first message that was skipped or cut.
+    fn flaw(&self) -> Option<FeedEnd> {
         let counts = self.source.counts();
         if let Some(skipped) = counts.first_skipped {
-            return Err(FeedEnd::Skipped(skipped));
+            return Some(FeedEnd::Skipped(skipped));
         }
-        if counts.truncated_bytes > 0 {
-            return Err(FeedEnd::Truncated { offset: counts.bytes, bytes: counts.truncated_bytes });
-        }
-        Ok(())
+        (counts.truncated_bytes > 0)
+            .then_some(FeedEnd::Truncated { offset: counts.bytes, bytes: counts.truncated_bytes })
     }
 
     /// Waits until the next message is due, then takes it: its decoding is part of what is measured.

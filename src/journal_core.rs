@@ -3,14 +3,13 @@
 use crate::control::Control;
 use crate::outcome::JournalOutcome;
 use crate::topology::Plan;
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 use tickcore_book::Sequence;
 use tickcore_feed::ring::{Reader as RingReader, Wait as RingWait};
 use tickcore_journal::{
-    AppendError, CreateError, Metadata, OpenError, Options, ReadError, Reader as JournalReader, ResumeError,
-    WriteError, Writer,
+    AppendError, CreateError, Metadata, OpenError, Options, ReadError, Reader as JournalReader, RecoverError, Recovery,
+    ResumeError, WriteError, Writer,
 };
 
 /// Events taken from the ring before the writer is polled.
@@ -37,15 +36,35 @@ pub struct JournalConfig {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
+    /// A new one in a directory that is in use.
+    #[error(
+        "{}: not empty (it holds {found}): choose another directory, or continue the journal in it with --resume",
+        path.display()
+    )]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+        /// A file in it.
+        found: String,
+    },
     /// A new one.
     #[error("--journal: {0}")]
-    Create(#[from] CreateError),
+    Create(CreateError),
     /// One to continue.
     #[error("--journal --resume: {0}")]
     Resume(#[from] ResumeError),
     /// One to continue, which is read again to be compared with the input.
     #[error("--journal --resume: {0}")]
     Open(#[from] OpenError),
+}
+
+impl From<CreateError> for JournalError {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::NotEmpty { path, found } => Self::NotEmpty { path, found },
+            error => Self::Create(error),
+        }
+    }
 }
 
 /// Why a journal stopped on the way.
@@ -83,13 +102,13 @@ pub(crate) struct JournalRun {
 impl JournalRun {
     /// Begins a journal, or takes up one that is there. Memory is taken and touched here.
     pub(crate) fn open(config: &JournalConfig, ring: RingReader, plan: &Plan) -> Result<Self, JournalError> {
-        let is_there = config.resume && fs::read_dir(&config.dir).is_ok_and(|mut entries| entries.next().is_some());
-        let (writer, found) = if is_there {
-            let (writer, recovery) = Writer::resume(&config.dir, config.options.clone())?;
-            let found = JournalReader::open(&config.dir)?;
-            (writer, Some((found, recovery.last_sequence)))
-        } else {
-            (Writer::create(&config.dir, config.options.clone(), config.metadata.clone())?, None)
+        let resumed = if config.resume { resume(config)? } else { None };
+        let (writer, found) = match resumed {
+            Some((writer, recovery)) => {
+                let found = JournalReader::open(&config.dir)?;
+                (writer, Some((found, recovery.last_sequence)))
+            }
+            None => (Writer::create(&config.dir, config.options.clone(), config.metadata.clone())?, None),
         };
         Ok(Self {
             dir: config.dir.clone(),
@@ -207,6 +226,16 @@ impl JournalRun {
             backend,
             notices,
         }
+    }
+}
+
+/// The journal that is there, recovered; `None` where none was begun yet, so that a run which is always started with
+/// `resume` can be started the first time as well.
+fn resume(config: &JournalConfig) -> Result<Option<(Writer, Recovery)>, ResumeError> {
+    match Writer::resume(&config.dir, config.options.clone()) {
+        Ok(resumed) => Ok(Some(resumed)),
+        Err(ResumeError::Recover(RecoverError::Open(OpenError::NotAJournal { .. }))) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

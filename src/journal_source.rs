@@ -57,6 +57,8 @@ pub struct JournalSource {
     deliveries: Receiver<Delivery>,
     returns: SyncSender<Vec<Event>>,
     block: Vec<Event>,
+    /// Blocks that the reading thread took no more: kept until the end, since giving memory back takes a system call.
+    spent: Vec<Vec<Event>>,
     position: usize,
     counts: Counts,
     failure: Option<JournalSourceError>,
@@ -83,6 +85,7 @@ impl JournalSource {
             deliveries,
             returns,
             block: Vec::new(),
+            spent: Vec::with_capacity(BLOCKS + 1),
             position: 0,
             counts: Counts::default(),
             failure: None,
@@ -112,8 +115,9 @@ impl JournalSource {
                 let mut used = std::mem::replace(&mut self.block, events);
                 self.position = 0;
                 used.clear();
-                if used.capacity() > 0 {
-                    let _ = self.returns.try_send(used);
+                if let Err(TrySendError::Full(spent) | TrySendError::Disconnected(spent)) = self.returns.try_send(used)
+                {
+                    self.spent.push(spent);
                 }
                 Filled::Events
             }

@@ -1,7 +1,7 @@
 //! The reference book: the same rules in the most obvious code, to hold [`Books`](crate::Books) against.
 //!
-//! Levels are `BTreeMap<price, BTreeMap<arrival, order>>`, orders are found through a map of ids, the top of a book is
-//! looked up before and after each event, and nothing is cached. It shares the vocabulary and the digests' folding with
+//! Levels are `BTreeMap<price, BTreeMap<arrival, order>>` with a total each, orders are found through a map of ids, and the
+//! top of a book is looked up before and after each event. It shares the vocabulary and the digests' folding with
 //! the fast books, and no code that decides anything. Same maxima, same anomalies. Not for production: it allocates.
 
 use crate::anomaly::Anomaly;
@@ -20,7 +20,12 @@ struct Place {
     arrival: u64,
 }
 
-type Queue = BTreeMap<u64, (OrderId, u64)>;
+/// The orders of a level by arrival, and the sum of their quantities.
+#[derive(Clone, Debug, Default)]
+struct Queue {
+    orders: BTreeMap<u64, (OrderId, u64)>,
+    total: u64,
+}
 
 #[derive(Clone, Debug, Default)]
 struct ReferenceBook {
@@ -47,10 +52,7 @@ impl ReferenceBook {
     }
 
     fn bbo(&self) -> Bbo {
-        let quote = |(price, queue): (&Price, &Queue)| Quote {
-            price: *price,
-            quantity: Quantity(queue.values().map(|(_, quantity)| quantity).sum()),
-        };
+        let quote = |(price, queue): (&Price, &Queue)| Quote { price: *price, quantity: Quantity(queue.total) };
         Bbo { bid: self.bids.last_key_value().map(quote), ask: self.asks.first_key_value().map(quote) }
     }
 
@@ -183,9 +185,9 @@ impl ReferenceBooks {
             },
             Some(Kind::Execute | Kind::ExecuteAt | Kind::Reduce) => {
                 let Some(place) = live else { return self.unknown(key) };
-                let left = self.order_mut(key.0, place).1;
+                let left = self.left(key.0, place);
                 if quantity < left {
-                    self.order_mut(key.0, place).1 = left - quantity;
+                    self.set_left(key.0, place, left - quantity);
                 } else {
                     self.remove(key);
                 }
@@ -250,9 +252,8 @@ impl ReferenceBooks {
             return Some(Anomaly::Malformed);
         }
         let side = event.side().unwrap_or(place.side);
-        let left = self.order_mut(key.0, place).1;
-        if side == place.side && event.price == place.price && event.quantity.0 <= left {
-            self.order_mut(key.0, place).1 = event.quantity.0;
+        if side == place.side && event.price == place.price && event.quantity.0 <= self.left(key.0, place) {
+            self.set_left(key.0, place, event.quantity.0);
             return None;
         }
         self.remove(key);
@@ -283,25 +284,37 @@ impl ReferenceBooks {
         self.arrivals += 1;
         let place = Place { side, price, arrival: self.arrivals };
         let book = self.books.entry(key.0).or_default();
-        book.side_mut(side).entry(price).or_default().insert(place.arrival, (key.1, quantity));
+        let queue = book.side_mut(side).entry(price).or_default();
+        queue.orders.insert(place.arrival, (key.1, quantity));
+        queue.total += quantity;
         self.orders.insert(key, place);
         None
     }
 
-    fn order_mut(&mut self, instrument: InstrumentId, place: Place) -> &mut (OrderId, u64) {
+    fn queue_mut(&mut self, instrument: InstrumentId, place: Place) -> &mut Queue {
         let book = self.books.get_mut(&instrument).expect("a live order has a book");
-        let queue = book.side_mut(place.side).get_mut(&place.price).expect("a live order has a level");
-        queue.get_mut(&place.arrival).expect("a live order is in its queue")
+        book.side_mut(place.side).get_mut(&place.price).expect("a live order has a level")
+    }
+
+    fn left(&mut self, instrument: InstrumentId, place: Place) -> u64 {
+        self.queue_mut(instrument, place).orders[&place.arrival].1
+    }
+
+    fn set_left(&mut self, instrument: InstrumentId, place: Place, left: u64) {
+        let queue = self.queue_mut(instrument, place);
+        let (_, quantity) = queue.orders.get_mut(&place.arrival).expect("a live order is in its queue");
+        queue.total = queue.total - *quantity + left;
+        *quantity = left;
     }
 
     fn remove(&mut self, key: (InstrumentId, OrderId)) {
         let place = self.orders.remove(&key).expect("only live orders are removed");
-        let book = self.books.get_mut(&key.0).expect("a live order has a book");
-        let levels = book.side_mut(place.side);
-        let queue = levels.get_mut(&place.price).expect("a live order has a level");
-        queue.remove(&place.arrival);
-        if queue.is_empty() {
-            levels.remove(&place.price);
+        let queue = self.queue_mut(key.0, place);
+        let (_, left) = queue.orders.remove(&place.arrival).expect("a live order is in its queue");
+        queue.total -= left;
+        if queue.orders.is_empty() {
+            let book = self.books.get_mut(&key.0).expect("a live order has a book");
+            book.side_mut(place.side).remove(&place.price);
             self.levels -= 1;
         }
     }
@@ -334,7 +347,7 @@ impl ReferenceBooks {
     pub fn levels(&self, instrument: InstrumentId, side: Side) -> Vec<ReferenceLevel> {
         let level = |(price, queue): (&Price, &Queue)| ReferenceLevel {
             price: *price,
-            orders: queue.values().map(|&(id, quantity)| (id, Quantity(quantity))).collect(),
+            orders: queue.orders.values().map(|&(id, quantity)| (id, Quantity(quantity))).collect(),
         };
         self.books.get(&instrument).map(|book| book.levels(side).map(level).collect()).unwrap_or_default()
     }
@@ -378,8 +391,8 @@ impl ReferenceBooks {
             }
             for side in Side::BOTH {
                 for (price, queue) in book.levels(side) {
-                    digest.level(*price, queue.len() as u32);
-                    queue.values().for_each(|&(id, quantity)| digest.order(id, Quantity(quantity)));
+                    digest.level(*price, queue.orders.len() as u32);
+                    queue.orders.values().for_each(|&(id, quantity)| digest.order(id, Quantity(quantity)));
                 }
                 digest.end_side();
             }

@@ -727,16 +727,11 @@ fn a_transaction_publishes_once_at_its_end() {
         assert_eq!(books.fast.bbo(ONE).standing(), Standing::Crossed);
         assert_eq!(outcome(books, without_last(event(Kind::Delete, 5))), (true, false));
         assert_eq!(outcome(books, event(Kind::Delete, 8)), (true, true), "another top than at the last end");
-
         assert_eq!(outcome(books, without_last(add(8, Bid, 100, 1))), (true, false));
         assert_eq!(outcome(books, event(Kind::Delete, 8)), (true, false), "back where it was: nothing to publish");
-
         assert_eq!(outcome(books, without_last(add(8, Bid, 100, 1))), (true, false));
-        assert_eq!(
-            outcome(books, add(9, Bid, 98, 1)),
-            (false, true),
-            "an end that changes nothing publishes the change before"
-        );
+        let at_the_end = outcome(books, add(9, Bid, 98, 1));
+        assert_eq!(at_the_end, (false, true), "an end that changes nothing publishes the change before");
         assert_eq!(outcome(books, add(10, Bid, 98, 1)), (false, false), "and only once");
         assert_eq!(outcome(books, add(11, Bid, 100, 1)), (true, true));
     });

@@ -6,6 +6,8 @@
 //! nothing. Each model is bounded to the number of preemptions that it names.
 
 #![cfg(loom)]
+// For a cell through which loom checks accesses as strictly as plain memory.
+#![allow(unsafe_code)]
 
 use tickcore_book::{Event, InstrumentId, Kind, OrderId, Sequence, TimestampNs};
 use tickcore_feed::ring::{Reader, Ring, Wait, Writer};
@@ -207,19 +209,16 @@ mod weakened {
     struct Plain(UnsafeCell<u64>);
 
     // SAFETY: loom checks each access through `with` and `with_mut` and fails the model on a data race.
-    #[allow(unsafe_code)]
     unsafe impl Sync for Plain {}
 
     impl Payload for Plain {
         fn set(&self, value: u64) {
             // SAFETY: loom has just checked that nothing else accesses the cell.
-            #[allow(unsafe_code)]
             self.0.with_mut(|cell| unsafe { *cell = value });
         }
 
         fn get(&self) -> u64 {
             // SAFETY: loom has just checked that nothing writes the cell.
-            #[allow(unsafe_code)]
             self.0.with(|cell| unsafe { *cell })
         }
     }

@@ -110,7 +110,7 @@ impl Catalog {
 }
 
 /// Names of the files in `directory` that may hold segments, sorted.
-fn segment_files(directory: &Path) -> io::Result<Vec<String>> {
+pub(crate) fn segment_files(directory: &Path) -> io::Result<Vec<String>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let name = entry?.file_name();

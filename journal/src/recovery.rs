@@ -7,7 +7,7 @@
 //! It may die at any moment and be run again. The footer is written into the prepared file at the cut and made durable;
 //! only then is the file trimmed behind it. Until the footer is whole, the place still looks like a torn tail.
 
-use crate::directory::{Catalog, lock, sync_directory};
+use crate::directory::{Catalog, lock, segment_files, sync_directory};
 use crate::fault::{Damage, Fault, OpenError};
 use crate::format::{BLOCK_BYTES, JournalId, Seal, SegmentFooter, SegmentHeader};
 use crate::options::Metadata;
@@ -83,12 +83,14 @@ pub fn recover(directory: impl AsRef<Path>) -> Result<Recovery, RecoverError> {
 }
 
 pub(crate) fn take_lock(directory: &Path) -> Result<std::fs::File, RecoverError> {
+    // No lock is left behind in a directory that is no journal.
+    let is_journal = segment_files(directory).is_ok_and(|files| !files.is_empty());
+    if !is_journal {
+        return Err(OpenError::NotAJournal { path: directory.to_owned() }.into());
+    }
     match lock(directory) {
         Ok(Some(lock)) => Ok(lock),
         Ok(None) => Err(RecoverError::Locked { path: directory.to_owned() }),
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-            Err(OpenError::NotAJournal { path: directory.to_owned() }.into())
-        }
         Err(cause) => Err(RecoverError::Io { action: "lock", path: directory.to_owned(), cause }),
     }
 }

@@ -261,7 +261,7 @@ impl<W: Write> Exporter<W> {
         };
         let mut row = self.rows.row();
         row.put(Cell::Time(self.base, event.exchange_time))?;
-        row.put(Cell::Time(self.base, event.receive_time))?;
+        row.put(Cell::OptionalTime(self.base, event.receive_time))?;
         row.put(Cell::Number(sequence.get()))?;
         row.put(Cell::Text(symbol(books, event.instrument)))?;
         row.put(Cell::Text(kind.map_or("unknown", Kind::name)))?;

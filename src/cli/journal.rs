@@ -163,6 +163,9 @@ fn print_verify(dir: &Path, is_json: bool) -> Result<ExitCode> {
             grouped(bytes),
             tail_text(&report.tail)
         )?;
+        for damage in &report.damages {
+            writeln!(io::stdout(), "damage: {damage}")?;
+        }
         for file in &report.unused {
             writeln!(io::stdout(), "not part of the journal: {file}")?;
         }
@@ -170,10 +173,11 @@ fn print_verify(dir: &Path, is_json: bool) -> Result<ExitCode> {
     if report.is_intact() {
         return Ok(ExitCode::SUCCESS);
     }
+    let places = report.damages.len();
     eprintln!(
-        "tickcore: {} is damaged in {} places; what stands before the first of them can be replayed",
+        "tickcore: {} is damaged in {places} {}; what stands before the first of them can be replayed",
         dir.display(),
-        report.damages.len()
+        if places == 1 { "place" } else { "places" }
     );
     Ok(ExitCode::FAILURE)
 }

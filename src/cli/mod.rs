@@ -27,10 +27,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Book(args) => book::run(&args),
         Verb::Journal { verb } => journal::run(&verb),
         Verb::Generate(args) => generate::run(&args),
-        Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "tickcore", &mut io::stdout());
-            Ok(ExitCode::SUCCESS)
-        }
+        Verb::Completions { shell } => completions(shell),
         Verb::Man => man(),
     };
     result.unwrap_or_else(|error| {
@@ -41,6 +38,13 @@ pub(crate) fn main() -> ExitCode {
         eprintln!("tickcore: {}", told(&error));
         if error.is::<select::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
+}
+
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "tickcore", &mut script);
+    io::stdout().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn man() -> anyhow::Result<ExitCode> {

@@ -252,8 +252,10 @@ fn located(args: &ReplayArgs, anomaly: &StrictAnomaly) -> Result<String> {
         if seen >= *sequence {
             let kind = event.kind().map_or("event of an unknown kind", Kind::name);
             let name = names.get(&event.instrument).map_or("unnamed", String::as_str);
+            // Events of a journal stand at their sequence, not at an offset of any message.
+            let place = if inputs.metadata().is_some() { String::new() } else { format!("offset {offset}, ") };
             return Ok(format!(
-                "strict: {}: offset {offset}, sequence {sequence}: {} by {kind} of order {} in instrument {} ({name}); leave --strict away to count anomalies and go on",
+                "strict: {}: {place}sequence {sequence}: {} by {kind} of order {} in instrument {} ({name}); leave --strict away to count anomalies and go on",
                 path.display(),
                 anomaly.name(),
                 event.order_id,

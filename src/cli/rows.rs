@@ -7,8 +7,9 @@ use tickcore::book::{Price, TimestampNs};
 /// One value of a row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cell<'c> {
-    /// A time; 0 is no time at all.
     Time(TimeBase, TimestampNs),
+    /// A time that may be missing: then it is 0, or null.
+    OptionalTime(TimeBase, TimestampNs),
     Number(u64),
     Optional(Option<u64>),
     Price(Option<Price>),
@@ -63,12 +64,19 @@ impl<W: Write> Row<'_, W> {
         match (cell, *is_json) {
             (Cell::Number(number) | Cell::Optional(Some(number)), _) => write!(output, "{number}"),
             (Cell::Optional(None) | Cell::Price(None), false) => Ok(()),
-            (Cell::Optional(None) | Cell::Price(None), true) => output.write_all(b"null"),
-            (Cell::Time(_, TimestampNs(0)), false) => output.write_all(b"0"),
-            (Cell::Time(_, TimestampNs(0)), true) => output.write_all(b"null"),
-            (Cell::Time(TimeBase::Midnight, time), _) => write!(output, "{time}"),
-            (Cell::Time(base, time), false) => output.write_all(base.format(time).as_bytes()),
-            (Cell::Time(base, time), true) => write!(output, "\"{}\"", base.format(time)),
+            (Cell::OptionalTime(_, TimestampNs(0)), false) => output.write_all(b"0"),
+            (Cell::Optional(None) | Cell::Price(None) | Cell::OptionalTime(_, TimestampNs(0)), true) => {
+                output.write_all(b"null")
+            }
+            (Cell::Time(TimeBase::Midnight, time) | Cell::OptionalTime(TimeBase::Midnight, time), _) => {
+                write!(output, "{time}")
+            }
+            (Cell::Time(base, time) | Cell::OptionalTime(base, time), false) => {
+                output.write_all(base.format(time).as_bytes())
+            }
+            (Cell::Time(base, time) | Cell::OptionalTime(base, time), true) => {
+                write!(output, "\"{}\"", base.format(time))
+            }
             // As text: a JSON number would come back as a float in most readers.
             (Cell::Price(Some(price)), true) => write!(output, "\"{price}\""),
             (Cell::Price(Some(price)), false) => write!(output, "{price}"),

@@ -179,6 +179,14 @@ pub(crate) fn text<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
         }
     }
     rows.push(("machine", machine_line(machine)));
+    rows.push((
+        "measured",
+        format!(
+            "service time with {LOOKAHEAD_EVENTS} events of lookahead{}; a stamp costs {:.0} ns",
+            if outcome.tick_to_bbo.is_some() { " and tick-to-BBO of every event from when it was due" } else { "" },
+            machine.clock.stamp_cost_ns
+        ),
+    ));
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
 }

@@ -1,7 +1,7 @@
 //! How a writer comes to be: a new journal, or one that is taken up again.
 
 use super::{ActiveSegment, Spare, Writer, WriterStats};
-use crate::directory::{LOCK_FILE, lock, sync_directory};
+use crate::directory::{Catalog, LOCK_FILE, lock, sync_directory};
 use crate::format::{
     BLOCK_BYTES, FLAG_TIMES_SINCE_MIDNIGHT, FORMAT_VERSION, INPUT_BYTES_MAX, JournalId, SEGMENT_MAGIC, SegmentHeader,
     WRITE_UNIT_BYTES,
@@ -92,7 +92,8 @@ impl StartError {
 }
 
 impl Writer {
-    /// Creates a journal in `directory`, which is made if need be and must be empty. The first record is 1.
+    /// Creates a journal in `directory`, which is made if need be and must be empty, but for what a writer leaves that
+    /// was killed before it had begun. The first record is 1.
     ///
     /// Takes time: all staging memory is touched (about 2 s per GiB where there are huge pages).
     ///
@@ -114,12 +115,14 @@ impl Writer {
             return Err(StartError::from(OptionError::Input { found: metadata.input.len() }).into());
         }
         std::fs::create_dir_all(directory).map_err(StartError::io("create", directory))?;
-        let found = find_other_file(directory).map_err(StartError::io("read", directory))?;
+        // Before the lock, which would stay in a directory that is somebody else's; and again with it.
+        find_never_begun(directory)?;
         let Some(lock) = lock(directory).map_err(StartError::io("lock", directory))? else {
             return Err(CreateError::Locked { path: directory.to_owned() });
         };
-        if let Some(found) = found {
-            return Err(CreateError::NotEmpty { path: directory.to_owned(), found });
+        for file in find_never_begun(directory)? {
+            let path = directory.join(file);
+            std::fs::remove_file(&path).map_err(StartError::io("remove", &path))?;
         }
         if let Some(parent) = directory.canonicalize().ok().as_deref().and_then(Path::parent) {
             sync_directory(parent).map_err(StartError::io("sync", parent))?;
@@ -210,15 +213,21 @@ impl Writer {
     }
 }
 
-/// A file in `directory` that a journal to be created would not find there, if there is one.
-fn find_other_file(directory: &Path) -> io::Result<Option<String>> {
-    for entry in std::fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        if name != LOCK_FILE && name != STATUS_FILE {
-            return Ok(Some(name.to_string_lossy().into_owned()));
-        }
+/// What a writer left in `directory` that was killed before it had begun a journal; an error if there is anything else.
+fn find_never_begun(directory: &Path) -> Result<Vec<String>, CreateError> {
+    let read_error = StartError::io("read", directory);
+    let names = || -> io::Result<Vec<String>> {
+        let entries = std::fs::read_dir(directory)?;
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    };
+    let mut names = names().map_err(read_error)?;
+    names.retain(|name| name != LOCK_FILE);
+    names.sort();
+    let unused = Catalog::load(directory).map(|catalog| catalog.unused).unwrap_or_default();
+    match names.iter().find(|name| *name != STATUS_FILE && !unused.contains(name)) {
+        Some(found) => Err(CreateError::NotEmpty { path: directory.to_owned(), found: found.clone() }),
+        None => Ok(names),
     }
-    Ok(None)
 }
 
 fn random_id() -> io::Result<JournalId> {

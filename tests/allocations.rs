@@ -1,0 +1,197 @@
+//! Between warm-up and end the book core and the feed core touch the allocator at no time: a test binary of its own, for
+//! its own allocator, that holds in release builds as well.
+
+#![allow(unsafe_code)]
+
+mod common;
+
+use common::day::{generated, put, sample_bytes};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use tempfile::tempdir;
+use tickcore::JournalConfig;
+use tickcore::book::{Bbo, Capacity, Event, InstrumentId, Sequence, TimestampNs};
+use tickcore::engine::{self, Config};
+use tickcore::feed::batch::EventBatch;
+use tickcore::feed::source::{Counts, Filled, ItchBytes, ItchOptions, Source, SourceError};
+use tickcore::inputs::Inputs;
+use tickcore::journal::{Metadata, Options};
+use tickcore::pace::Pace;
+use tickcore::pin::Cores;
+use tickcore::strategy::{Context, Strategy};
+use tickcore::topology::Topology;
+use tickcore_replay_data::sample;
+
+/// Events before the count begins: the instruments' definitions are among those that are counted.
+const WARM_UP_EVENTS: u64 = 256;
+
+thread_local! {
+    /// Calls to the allocator by this thread. `const` and without a destructor: reading it allocates nothing itself.
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+fn count() {
+    CALLS.set(CALLS.get() + 1);
+}
+
+// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(pointer, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Counts the calls of the book core's thread from the end of the warm-up to the end of the events.
+#[derive(Debug, Default)]
+struct Watch {
+    calls_before: Option<u64>,
+    calls: Option<u64>,
+    events: u64,
+    bbos: u64,
+    /// The event at which this strategy breaks the rule of its core.
+    allocates_at: Option<Sequence>,
+}
+
+impl Strategy for Watch {
+    fn on_event(&mut self, context: &mut Context<'_, '_>, _: &Event) {
+        self.events += 1;
+        if self.events == WARM_UP_EVENTS {
+            self.calls_before = Some(CALLS.get());
+        }
+        if Some(context.sequence()) == self.allocates_at {
+            drop(black_box(Box::new(self.events)));
+        }
+    }
+
+    fn on_bbo(&mut self, _: &mut Context<'_, '_>, _: InstrumentId, _: &Bbo, _: &Event) {
+        self.bbos += 1;
+    }
+
+    /// The last of these calls is the end: behind it the engine may tidy up.
+    fn on_batch_end(&mut self, _: &mut Context<'_, '_>) {
+        self.calls = self.calls_before.map(|before| CALLS.get() - before);
+    }
+}
+
+/// Counts the calls of the thread that polls a source, in the same way.
+struct WatchedSource<R> {
+    source: R,
+    messages: u64,
+    calls_before: Option<u64>,
+    calls: Option<u64>,
+}
+
+impl<R: Source> Source for WatchedSource<R> {
+    fn fill(&mut self, batch: &mut EventBatch, max_messages: usize) -> Result<Filled, SourceError> {
+        if self.calls_before.is_none() && self.source.counts().messages >= WARM_UP_EVENTS {
+            self.calls_before = Some(CALLS.get());
+        }
+        let filled = self.source.fill(batch, max_messages);
+        if matches!(filled, Ok(Filled::End)) {
+            self.calls = self.calls_before.map(|before| CALLS.get() - before);
+            self.messages = self.source.counts().messages;
+        }
+        filled
+    }
+
+    fn next_time(&mut self) -> Result<Option<TimestampNs>, SourceError> {
+        self.source.next_time()
+    }
+
+    fn counts(&self) -> &Counts {
+        self.source.counts()
+    }
+}
+
+fn config(topology: Topology, journal: Option<PathBuf>) -> Config {
+    Config {
+        topology,
+        cores: Cores::Unpinned,
+        oversubscribe: true,
+        capacity: Capacity { instruments_max: 2_000, orders_max: 200_000, levels_max: 200_000 },
+        keeps_digests: true,
+        journal: journal.map(|dir| JournalConfig {
+            dir,
+            resume: false,
+            options: Options { staging_bytes: 32 << 20, ..Options::default() },
+            metadata: Metadata::default(),
+        }),
+        ..Config::default()
+    }
+}
+
+/// Calls of the book core and of the feed core.
+fn calls(config: &Config, source: impl Source + Send, allocates_at: Option<Sequence>) -> (u64, u64) {
+    let source = WatchedSource { source, messages: 0, calls_before: None, calls: None };
+    let outcome = engine::run(config, source, Watch { allocates_at, ..Watch::default() }).unwrap();
+    assert!(outcome.is_good(), "{:?}", outcome.end);
+    let Watch { calls, events, bbos, .. } = outcome.strategy;
+    assert!(events > 100_000 && bbos > 10_000, "{events} events and {bbos} BBOs are too few to say anything");
+    assert!(config.pace != Pace::Max || events == outcome.events);
+    (calls.expect("the warm-up ended"), outcome.source.calls.expect("the source ended"))
+}
+
+fn journaled(scratch: &Path, name: &str) -> Option<PathBuf> {
+    Some(scratch.join(name))
+}
+
+#[test]
+fn the_cores_do_not_touch_the_allocator() {
+    let scratch = tempdir().unwrap();
+    let day = generated(400_000, 500, 2);
+    let files = [sample::path(), put(scratch.path(), "plain_01302020.itch", &sample_bytes())];
+    for topology in [Topology::Inline, Topology::Pipelined] {
+        for (journal, name) in [(None, ""), (journaled(scratch.path(), topology.name()), ", journaled")] {
+            let config = config(topology, journal);
+            let source = ItchBytes::new(&day, &ItchOptions::default());
+            assert_eq!(calls(&config, source, None), (0, 0), "memory, {topology}{name}");
+        }
+        for (number, file) in files.iter().enumerate() {
+            let source = Inputs::open(std::slice::from_ref(file), None).unwrap();
+            let config = config(topology, journaled(scratch.path(), &format!("{number}-{topology}")));
+            assert_eq!(calls(&config, source, None), (0, 0), "{}, {topology}, journaled", file.display());
+        }
+        let source = Inputs::open(&[scratch.path().join(topology.name())], None).unwrap();
+        assert_eq!(calls(&config(topology, None), source, None), (0, 0), "from a journal, {topology}");
+        let source = Inputs::open(&[sample::path()], None).unwrap();
+        let paced = Config { pace: Pace::EventsPerSecond(1_000_000), ..config(topology, None) };
+        assert_eq!(calls(&paced, source, None), (0, 0), "paced, {topology}");
+    }
+}
+
+#[test]
+fn a_strategy_that_allocates_is_caught() {
+    for topology in [Topology::Inline, Topology::Pipelined] {
+        let source = Inputs::open(&[sample::path()], None).unwrap();
+        let (book_calls, feed_calls) = calls(&config(topology, None), source, Some(Sequence(50_000)));
+        assert_eq!(book_calls, 2, "one allocation and its release, {topology}");
+        assert_eq!(feed_calls, if topology == Topology::Inline { 2 } else { 0 });
+    }
+}

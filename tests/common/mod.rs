@@ -1,0 +1,10 @@
+//! What the integration tests share: the built command, messages made by hand, results of the reference books, generated
+//! days and recorded market data.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub(crate) mod command;
+pub(crate) mod day;
+pub(crate) mod market_data;
+pub(crate) mod reference;
+pub(crate) mod wire;
