@@ -9,7 +9,7 @@ use std::path::Path;
 use std::thread;
 use tempfile::tempdir;
 use tickcore::JournalConfig;
-use tickcore::book::{Anomaly, InstrumentId};
+use tickcore::book::Anomaly;
 use tickcore::engine::{self, Config};
 use tickcore::feed::source::{ItchBytes, ItchOptions, Source};
 use tickcore::journal::{Metadata, Options};
@@ -21,8 +21,6 @@ use tickcore::topology::Topology;
 
 const MESSAGES: u64 = 10_000_000;
 const INSTRUMENTS: u32 = 8_000;
-/// Parts of the instruments that the reference takes, one on each core: it is the slow one here.
-const SHARDS: u32 = 2;
 
 /// Digests and a journal, threads left to the scheduler: nothing here is timed.
 fn config(topology: Topology, journal: Option<&Path>) -> Config {
@@ -63,34 +61,17 @@ fn results<R>(outcome: &Outcome<R, NoStrategy>) -> Value {
     })
 }
 
-/// What the reference books make of the instruments of one shard, under the names of [`results`]; `events` are all.
-fn shard_results(day: &[u8], shard: u32) -> Value {
+/// What the reference books make of the day, under the names of [`results`].
+fn reference_results(day: &[u8]) -> Value {
     let mut reference = Reference::new();
     let mut events = 0_u64;
     for_each_event(day, None, |_, event| {
         events += 1;
-        if event.instrument == InstrumentId::ALL || event.instrument.get() % SHARDS == shard {
-            reference.apply(event);
-        }
+        reference.apply(event);
     });
     let mut results = reference.results();
     results["events"] = events.into();
     results
-}
-
-/// What two shards come to: both digests are sums over instruments, and so are the counts.
-fn sum(key: &str, left: &Value, right: &Value) -> Value {
-    match (left, right) {
-        (Value::Object(left), Value::Object(right)) => {
-            left.iter().map(|(key, value)| (key.clone(), sum(key, value, &right[key]))).collect()
-        }
-        (Value::String(left), Value::String(right)) => {
-            let [left, right] = [left, right].map(|text| u64::from_str_radix(text, 16).expect("a digest"));
-            format!("{:016x}", left.wrapping_add(right)).into()
-        }
-        _ if key == "events" => left.clone(),
-        _ => (left.as_u64().expect("a count") + right.as_u64().expect("a count")).into(),
-    }
 }
 
 #[test]
@@ -100,7 +81,7 @@ fn books_of_a_large_day_are_those_of_the_reference() {
     let directory = scratch.path().join("journal");
     thread::scope(|scope| {
         let day = day.as_slice();
-        let shards: Vec<_> = (0..SHARDS).map(|shard| scope.spawn(move || shard_results(day, shard))).collect();
+        let reference = scope.spawn(move || reference_results(day));
         let source = ItchBytes::new(day, &ItchOptions::default());
         let inline = engine::run(&config(Topology::Inline, Some(&directory)), source, NoStrategy).unwrap();
         assert_eq!(inline.source.counts().messages, MESSAGES);
@@ -111,8 +92,7 @@ fn books_of_a_large_day_are_those_of_the_reference() {
 
         let source = JournalSource::open(&directory).unwrap();
         let again = engine::run(&config(Topology::Pipelined, None), source, NoStrategy).unwrap();
-        let shards = shards.into_iter().map(|shard| shard.join().unwrap());
-        let expected = shards.reduce(|left, right| sum("", &left, &right)).unwrap();
+        let expected = reference.join().unwrap();
         assert_eq!(results(&inline), expected);
         assert_eq!(results(&again), expected, "the journal, pipelined");
         assert_eq!(expected["instruments"], INSTRUMENTS);
