@@ -23,7 +23,7 @@ pub struct StrictAnomaly {
 
 /// What a book core is to do beside applying events.
 #[derive(Clone, Debug)]
-pub(crate) struct BookOrders {
+pub(crate) struct BookOptions {
     pub(crate) symbols: Vec<String>,
     pub(crate) from: TimestampNs,
     pub(crate) keeps_digests: bool,
@@ -61,26 +61,26 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
     pub(crate) fn new(
         books: Books<'a>,
         strategy: S,
-        orders: &BookOrders,
+        options: &BookOptions,
         control: &'c Control,
         clock: &'c Clock,
     ) -> Self {
         let instruments_max = books.capacity().instruments_max;
         Self {
-            filter: Filter::new(&orders.symbols, instruments_max),
-            stream: orders.keeps_digests.then(|| StreamDigest::new(instruments_max)),
+            filter: Filter::new(&options.symbols, instruments_max),
+            stream: options.keeps_digests.then(|| StreamDigest::new(instruments_max)),
             crossed: 0,
             locked: 0,
             events: 0,
             service: Recorder::new(),
-            tick_to_bbo: orders.is_paced.then(Recorder::new),
+            tick_to_bbo: options.is_paced.then(Recorder::new),
             strict_anomaly: None,
-            sampler: Sampler::new(orders.sample_interval),
+            sampler: Sampler::new(options.sample_interval),
             clock,
             control,
-            from: orders.from,
-            is_live: orders.from == TimestampNs(0),
-            is_strict: orders.is_strict,
+            from: options.from,
+            is_live: options.from == TimestampNs(0),
+            is_strict: options.is_strict,
             is_within_transaction: false,
             books,
             strategy,

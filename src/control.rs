@@ -27,6 +27,7 @@ pub(crate) struct Control {
     running: AtomicUsize,
     threads: usize,
     schedule: OnceLock<(Ticks, Schedule)>,
+    is_input_complete: AtomicBool,
     waiter: Thread,
 }
 
@@ -43,6 +44,7 @@ impl Control {
             running: AtomicUsize::new(threads),
             threads,
             schedule: OnceLock::new(),
+            is_input_complete: AtomicBool::new(false),
             waiter: thread::current(),
         }
     }
@@ -103,6 +105,16 @@ impl Control {
     #[inline]
     pub(crate) fn set_events_applied(&self, events: u64) {
         self.events_applied.store(events, Ordering::Relaxed);
+    }
+
+    /// Says that the source was read to its end, before the ring is closed.
+    pub(crate) fn set_input_complete(&self) {
+        self.is_input_complete.store(true, Ordering::Release);
+    }
+
+    /// Whether the source was read to its end: asked once the ring is closed and empty.
+    pub(crate) fn is_input_complete(&self) -> bool {
+        self.is_input_complete.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_bytes_touched(&self, done: usize, all: usize) {

@@ -1,6 +1,6 @@
 //! The engine: threads on their cores, from the word to go to the last durable record.
 
-use crate::book_core::{BookCore, BookOrders};
+use crate::book_core::{BookCore, BookOptions};
 use crate::control::{Attendance, Control, Supervision};
 use crate::feed_core::{Admission, FeedCore, FeedEnd, wait_until_due};
 use crate::journal_core::{JournalConfig, JournalError, JournalRun};
@@ -273,11 +273,12 @@ impl<'r> Run<'r> {
 
     fn feed_core<R: Source>(self, source: R) -> FeedCore<'r, R> {
         let Config { pace, from, to, is_strict, .. } = *self.config;
-        FeedCore::new(source, Admission { pace, from, to, is_strict }, self.control, self.clock)
+        let admission = Admission { pace, from, to, is_strict, wait: self.plan.wait };
+        FeedCore::new(source, admission, self.control, self.clock)
     }
 
-    fn book_orders(self) -> BookOrders {
-        BookOrders {
+    fn book_options(self) -> BookOptions {
+        BookOptions {
             symbols: self.config.symbols.clone(),
             from: self.config.from,
             keeps_digests: self.config.keeps_digests,
@@ -302,7 +303,7 @@ impl<'r> Run<'r> {
         self.pin(self.plan.book)?;
         let arena = self.arena()?;
         let books = Books::new(&arena, self.config.capacity)?;
-        let mut core = BookCore::new(books, strategy, &self.book_orders(), self.control, self.clock);
+        let mut core = BookCore::new(books, strategy, &self.book_options(), self.control, self.clock);
         let mut feed = self.feed_core(source);
         let is_paced = self.config.pace != Pace::Max;
         let mut waiter = self.plan.wait.waiter();
@@ -325,7 +326,7 @@ impl<'r> Run<'r> {
                     let count = if is_paced { 1 } else { rest.len() };
                     let (now, later) = rest.split_at(count);
                     if is_paced {
-                        wait_until_due(self.control, self.clock, now[0].exchange_time, next.get());
+                        wait_until_due(self.control, self.clock, self.plan.wait, now[0].exchange_time, next.get());
                     }
                     if let Some(writer) = &mut writer {
                         publish(writer, now, self.plan.wait);
@@ -335,6 +336,7 @@ impl<'r> Run<'r> {
                     rest = later;
                 }
                 if !goes_on {
+                    self.control.stop();
                     break FeedEnd::Stopped;
                 }
             }
@@ -361,7 +363,7 @@ impl<'r> Run<'r> {
                     Ok(events) if is_paced => {
                         for event in events {
                             let number = writer.last_sequence().next().get();
-                            wait_until_due(self.control, self.clock, event.exchange_time, number);
+                            wait_until_due(self.control, self.clock, self.plan.wait, event.exchange_time, number);
                             publish(&mut writer, core::slice::from_ref(event), self.plan.wait);
                         }
                     }
@@ -383,7 +385,7 @@ impl<'r> Run<'r> {
         self.pin(self.plan.book)?;
         let arena = self.arena()?;
         let books = Books::new(&arena, self.config.capacity)?;
-        let mut core = BookCore::new(books, strategy, &self.book_orders(), self.control, self.clock);
+        let mut core = BookCore::new(books, strategy, &self.book_options(), self.control, self.clock);
         let mut batch = vec![Event::default(); crate::feed_core::BATCH_EVENTS];
         let mut waiter = self.plan.wait.waiter();
         if self.control.is_ready_and_go() {
@@ -416,9 +418,10 @@ impl<'r> Run<'r> {
     ) -> Result<(JournalOutcome, Ticks), EngineError> {
         self.pin(self.plan.journal)?;
         let mut run = JournalRun::open(config, reader, self.plan)?;
-        if self.control.is_ready_and_go() {
-            run.carry(self.control);
+        if !self.control.is_ready_and_go() {
+            return Ok((run.discard(), self.clock.now()));
         }
+        run.carry(self.control);
         let outcome = run.finish();
         Ok((outcome, self.clock.now()))
     }
@@ -432,7 +435,7 @@ impl<'r> Run<'r> {
     ) -> Outcome<R, S> {
         let end = match (book.strict, feed.end) {
             (Some(strict), _) => strict,
-            (None, FeedEnd::Complete) => End::Complete,
+            (None, FeedEnd::Complete | FeedEnd::TimeReached) => End::Complete,
             (None, FeedEnd::Stopped) => End::Stopped,
             (None, FeedEnd::Failed(error)) => End::SourceFailed(error),
             (None, FeedEnd::Skipped(skipped)) => End::Skipped(skipped),

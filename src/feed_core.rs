@@ -4,6 +4,7 @@ use crate::control::Control;
 use crate::pace::{Pace, Schedule};
 use tickcore_book::{Event, TimestampNs};
 use tickcore_feed::batch::EventBatch;
+use tickcore_feed::ring::Wait;
 use tickcore_feed::source::{Filled, FirstSkipped, Source, SourceError};
 use tickcore_latency::Clock;
 
@@ -13,8 +14,10 @@ pub(crate) const BATCH_EVENTS: usize = 256;
 /// Why a feed ended.
 #[derive(Debug)]
 pub(crate) enum FeedEnd {
-    /// The source has no more, or the end of the chosen time was reached.
+    /// The source has no more.
     Complete,
+    /// The end of the chosen time was reached.
+    TimeReached,
     /// Somebody asked for it.
     Stopped,
     /// The source failed.
@@ -41,6 +44,7 @@ pub(crate) struct FeedCore<'c, R> {
     from: TimestampNs,
     to: TimestampNs,
     is_strict: bool,
+    wait: Wait,
     is_paced: bool,
     /// Why the feed ends, once the events before that place were taken.
     held_end: Option<FeedEnd>,
@@ -55,11 +59,12 @@ pub(crate) struct Admission {
     pub(crate) from: TimestampNs,
     pub(crate) to: TimestampNs,
     pub(crate) is_strict: bool,
+    pub(crate) wait: Wait,
 }
 
 impl<'c, R: Source> FeedCore<'c, R> {
     pub(crate) fn new(source: R, admission: Admission, control: &'c Control, clock: &'c Clock) -> Self {
-        let Admission { pace, from, to, is_strict } = admission;
+        let Admission { pace, from, to, is_strict, wait } = admission;
         Self {
             source,
             batch: EventBatch::new(BATCH_EVENTS),
@@ -69,6 +74,7 @@ impl<'c, R: Source> FeedCore<'c, R> {
             from,
             to,
             is_strict,
+            wait,
             is_paced: false,
             held_end: None,
             next_number: 1,
@@ -101,7 +107,7 @@ impl<'c, R: Source> FeedCore<'c, R> {
             events.iter().position(|event| event.exchange_time > self.to).unwrap_or(events.len())
         };
         if count < events.len() {
-            self.held_end = Some(FeedEnd::Complete);
+            self.held_end = Some(FeedEnd::TimeReached);
         }
         self.next_number += count as u64;
         Ok(&events[..count])
@@ -114,7 +120,10 @@ impl<'c, R: Source> FeedCore<'c, R> {
             if self.pace == Pace::Max { self.source.fill(&mut self.batch, max_messages) } else { self.fill_when_due() };
         match filled {
             Ok(Filled::Events | Filled::Pending) => None,
-            Ok(Filled::End) => Some(FeedEnd::Complete),
+            Ok(Filled::End) => {
+                self.control.set_input_complete();
+                Some(FeedEnd::Complete)
+            }
             Err(error) => Some(FeedEnd::Failed(error)),
         }
     }
@@ -153,17 +162,18 @@ impl<'c, R: Source> FeedCore<'c, R> {
                 self.control.set_schedule(self.clock.now(), schedule);
             }
         }
-        wait_until_due(self.control, self.clock, time, self.next_number);
+        wait_until_due(self.control, self.clock, self.wait, time, self.next_number);
         self.source.fill(&mut self.batch, 1)
     }
 }
 
 /// Spins until the event with this time and number is due, or the run is stopped. At once when nothing is paced.
 #[inline]
-pub(crate) fn wait_until_due(control: &Control, clock: &Clock, time: TimestampNs, number: u64) {
+pub(crate) fn wait_until_due(control: &Control, clock: &Clock, wait: Wait, time: TimestampNs, number: u64) {
     let Some((start, schedule)) = control.schedule() else { return };
     let due_ns = schedule.due_ns(time, number);
+    let mut waiter = wait.waiter();
     while clock.ns_between(*start, clock.now()) < due_ns && !control.is_stopped() {
-        core::hint::spin_loop();
+        waiter.idle();
     }
 }

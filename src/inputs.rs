@@ -26,6 +26,18 @@ pub enum InputsError {
     /// A journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalSourceError),
+    /// Some sessions have a date and others have not, so their times cannot be told apart.
+    #[error(
+        "{}: its session date is not known, and another input's is: put the date into the file's name, such as 01302020",
+        path.display()
+    )]
+    MixedDates {
+        /// The first input without a date.
+        path: PathBuf,
+    },
+    /// One date for several sessions.
+    #[error("a date was given for several inputs: each has its own, put it into the file's name, such as 01302020")]
+    OneDateForSeveral,
     /// A journal among other inputs.
     #[error("{}: a journal has its own numbers of events and instruments; replay it alone", path.display())]
     JournalAmongOthers {
@@ -59,7 +71,8 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Opens every input. The session date of a file is `date`, or in its name, or not known.
+    /// Opens every input. The session date of a file is `date`, or in its name, or not known; that of a journal is `date`
+    /// or the day of its first event in New York.
     ///
     /// # Errors
     /// When one cannot be opened, is not what can be read, or they do not go together.
@@ -71,15 +84,22 @@ impl Inputs {
             if paths.len() > 1 {
                 return Err(InputsError::JournalAmongOthers { path: path.clone() });
             }
-            return Self::open_journal(path);
+            return Self::open_journal(path, date);
+        }
+        if date.is_some() && paths.len() > 1 {
+            return Err(InputsError::OneDateForSeveral);
+        }
+        let midnights: Vec<Option<TimestampNs>> = paths
+            .iter()
+            .map(|path| date.or_else(|| SessionDate::from_file_name(path)).map(SessionDate::midnight))
+            .collect();
+        if midnights.iter().any(Option::is_some)
+            && let Some(undated) = midnights.iter().position(Option::is_none)
+        {
+            return Err(InputsError::MixedDates { path: paths[undated].clone() });
         }
         let mut sessions = Vec::with_capacity(paths.len());
-        let mut first_midnight = None;
-        for path in paths {
-            let midnight = date.or_else(|| SessionDate::from_file_name(path)).map(SessionDate::midnight);
-            if sessions.is_empty() {
-                first_midnight = midnight;
-            }
+        for (path, &midnight) in paths.iter().zip(&midnights) {
             let options =
                 ItchOptions { midnight, is_following_session: !sessions.is_empty(), ..ItchOptions::default() };
             sessions.push(Session { path: path.clone(), file: ItchFile::open(path, &options)? });
@@ -89,19 +109,25 @@ impl Inputs {
             paths: paths.to_vec(),
             format,
             metadata: None,
-            midnight: first_midnight,
+            midnight: midnights[0],
         })
     }
 
-    fn open_journal(path: &Path) -> Result<Self, InputsError> {
-        let reader = Reader::open(path).map_err(JournalSourceError::from)?;
+    fn open_journal(path: &Path, date: Option<SessionDate>) -> Result<Self, InputsError> {
+        let mut reader = Reader::open(path).map_err(JournalSourceError::from)?;
         let metadata = reader.metadata().clone();
+        let mut first_day = None;
+        if !metadata.has_times_since_midnight {
+            let records = reader.next_batch().map_err(JournalSourceError::from)?;
+            first_day = records.and_then(<[_]>::first).and_then(|record| SessionDate::of(record.event.exchange_time));
+            reader = Reader::open(path).map_err(JournalSourceError::from)?;
+        }
         Ok(Self {
             reading: Reading::Journal(Box::new(JournalSource::start(reader)?)),
             paths: vec![path.to_owned()],
             format: Format::JournalDirectory,
             metadata: Some(metadata),
-            midnight: None,
+            midnight: date.or(first_day).map(SessionDate::midnight),
         })
     }
 

@@ -159,8 +159,8 @@ impl JournalRun {
                     waiter.reset();
                 } else if !self.ring.is_closed_and_drained() {
                     waiter.idle();
-                } else if control.is_stopped() {
-                    // Stopped before it got there: what was compared was equal.
+                } else if !control.is_input_complete() {
+                    // The run ended before it got there, for whatever reason: what was compared was equal.
                     return Ok(());
                 } else {
                     let end = Sequence(self.ring.next_sequence().get() - 1);
@@ -196,6 +196,25 @@ impl JournalRun {
                 self.writer.wait(WAIT)?;
             }
         }
+    }
+
+    /// Leaves things as they were found, for a run that never began: a journal that was created for it goes again.
+    pub(crate) fn discard(self) -> JournalOutcome {
+        let outcome = JournalOutcome {
+            dir: self.dir.clone(),
+            first_sequence: None,
+            last_sequence: Sequence(self.writer.next_sequence().get() - 1),
+            written_sequence: self.writer.written(),
+            durable_sequence: self.writer.durable(),
+            compared_events: 0,
+            bytes: 0,
+            segments: 0,
+            error: None,
+            backend: self.writer.backend(),
+            notices: Vec::new(),
+        };
+        let discarded = if self.found.is_none() { self.writer.discard(&self.dir) } else { Ok(()) };
+        JournalOutcome { error: discarded.err().map(|error| error.to_string()), ..outcome }
     }
 
     /// Makes everything durable and seals the journal. After a failure it is left as after a crash.

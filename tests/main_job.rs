@@ -135,7 +135,7 @@ fn exit_codes_tell_failure_from_wrong_usage() {
         tickcore().arg("replay").arg(&sample).args(arguments).fail(2, &[word]);
     }
     replay(&sample).args(["--cores", "1000"]).fail(1, &["1000", "--cores none"]);
-    replay(&sample).args(["--cores", "0", "--topology", "pipelined"]).fail(1, &["--oversubscribe"]);
+    replay(&sample).args(["--cores", "0", "--topology", "pipelined"]).fail(2, &["--oversubscribe"]);
     tickcore().arg("export").arg(&sample).args(["--schema", "candles"]).fail(2, &["mbp-N"]);
     assert!(tickcore().arg("--help").succeed().stdout.contains("replay"));
     assert!(tickcore().arg("man").succeed().stdout.contains("tickcore"));
@@ -191,7 +191,14 @@ fn a_journal_is_resumed_with_its_own_input_only() {
     // The input ends before the journal does, and another input altogether.
     let sealed = replay_json(&directory).succeed().json();
     let belongs = "does not belong to this input";
-    replay(&input).args(["--to", "10:00", "--resume", "--journal"]).arg(&directory).fail(1, &[belongs]);
+    let bytes = sample_bytes();
+    let half = put(scratch.path(), "half_01302020.itch", &bytes[..bytes.len() / 2]);
+    replay(&half).args(["--resume", "--journal"]).arg(&directory).fail(1, &[belongs]);
+    // A run that is told to end before the journal does says nothing about what belongs to what.
+    let part = replay_json(&input).args(["--to", "10:00", "--resume", "--journal"]).arg(&directory).succeed().json();
+    assert_eq!(part["journal"]["compared_events"], head_events);
+    let other_maxima = ["--orders-max", "1000", "--resume", "--journal"];
+    tickcore().arg("replay").arg(&input).args(other_maxima).arg(&directory).fail(2, &["maxima"]);
     let other = put(scratch.path(), "other_01302020.itch", &generated(150_000, 200, 7));
     replay(&other).args(["--resume", "--journal"]).arg(&directory).fail(1, &[belongs]);
     replay(&other).args(PIPELINED).args(["--resume", "--journal"]).arg(&directory).fail(1, &[belongs]);
@@ -348,7 +355,32 @@ fn two_inputs_are_two_sessions() {
     assert_eq!(json["input"], json!([sample::path(), path]));
     assert_eq!(json["messages"], sample::golden().messages + 20_000);
     assert_eq!(identity(&replay_json(&directory).args(PIPELINED).succeed().json()), identity(&expected));
-    replay(&directory).arg(&path).fail(1, &["alone"]);
+    replay(&directory).arg(&path).fail(2, &["alone"]);
+    let undated = put(scratch.path(), "undated.itch", &second);
+    replay(&sample::path()).arg(&undated).fail(2, &["undated", "date"]);
+    replay(&sample::path()).arg(&path).args(["--pace", "realtime"]).fail(2, &["one session"]);
+    replay(&sample::path()).arg(&path).args(["--date", "20200130"]).fail(2, &["several inputs"]);
+}
+
+/// What cannot begin leaves nothing behind: the corrected command may follow at once.
+#[test]
+fn a_run_that_never_began_leaves_no_journal() {
+    let scratch = tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    replay(&sample::path()).args(["--cores", "1000", "--journal"]).arg(&directory).fail(1, &["1000"]);
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+    replay(&sample::path()).arg("--journal").arg(&directory).succeed();
+}
+
+/// A day with clear times of day is found again in its journal without being told the date.
+#[test]
+fn a_journal_knows_the_day_of_its_events() {
+    let scratch = tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    replay(&sample::path()).arg("--journal").arg(&directory).succeed();
+    let of_file = replay_json(&sample::path()).args(["--to", "10:00"]).succeed().json();
+    let of_journal = replay_json(&directory).args(["--to", "10:00"]).succeed().json();
+    assert_eq!(identity(&of_journal), identity(&of_file));
 }
 
 #[test]

@@ -94,8 +94,11 @@ fn what_does_not_fit_is_counted_or_named() {
             let mut command = replay(&input);
             command.args(["--strict", "--oversubscribe", "--topology", topology]);
             let finished = command.fail(1, case.words);
-            let place =
-                format!("{}: {}", input.display(), if case.words[0].starts_with("seq") { "offset" } else { "message" });
+            let place = format!(
+                "{}: {}",
+                input.display(),
+                if case.words[0].starts_with("seq") { "offset" } else { "after event 5: message" }
+            );
             assert!(finished.stderr.contains(&place), "{}: {}", case.name, finished.stderr);
             let words: Vec<&str> = finished.stderr.split([' ', ',', ':', ';', '\n']).collect();
             let named = words.windows(2).find(|pair| pair[0] == "offset").map(|pair| pair[1]);

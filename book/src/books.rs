@@ -9,8 +9,7 @@ use crate::arena::{Arena, ArenaError};
 use crate::bbo::{Bbo, Quote};
 use crate::capacity::Capacity;
 use crate::event::{Event, Kind, Side};
-use crate::hash_index::Found;
-use crate::index::{OrderIndex, Place};
+use crate::index::{Found, OrderIndex, Place};
 use crate::instrument::Instruments;
 use crate::ladder::Ladders;
 use crate::level::{Key, LevelPool, SideOf};
@@ -275,6 +274,8 @@ impl<'a> Books<'a> {
         match event.kind() {
             Some(Kind::Clear) => {
                 let mut applied = Applied::default();
+                // Before the instruments, each of which would look for its own.
+                self.index.forget_dropped(InstrumentId::ALL);
                 for row in rows {
                     let before = self.heads[row].tops();
                     self.clear(InstrumentId(row as u32), event.order_id.0 == 1);
@@ -284,7 +285,7 @@ impl<'a> Books<'a> {
                     applied.bbo_changed |= changed;
                     applied.bbo_published |= published;
                 }
-                self.index.forget_dropped(InstrumentId::ALL);
+                self.index.restart_pages();
                 applied
             }
             Some(Kind::Gap) => {

@@ -5,18 +5,9 @@
 //! is as good as any other. Worst case: ids chosen to collide make a look-up as long as their number.
 
 use crate::arena::{Arena, ArenaError};
-use crate::capacity::{Capacity, MemoryRow};
+use crate::capacity::MemoryRow;
 use crate::prefetch::prefetch;
 use crate::units::{InstrumentId, OrderId};
-
-/// What an index knows of an id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// Live, in this slot of the order pool.
-    Live(u32),
-    /// Dropped at a maximum and remembered.
-    Dropped,
-}
 
 /// Place of an entry, valid until the next insertion or removal.
 #[derive(Clone, Copy, Debug)]
@@ -31,16 +22,15 @@ pub(crate) struct Entry {
 }
 
 const EMPTY: u32 = u32::MAX;
-const DROPPED: u32 = u32::MAX - 1;
 const EMPTY_ENTRY: Entry = Entry { id: 0, instrument: 0, slot: EMPTY };
 
-/// Entries for this capacity: live and remembered ids fill at most half.
-fn entry_count(capacity: Capacity) -> usize {
-    ((capacity.orders_max as usize + capacity.dropped_orders_max()) * 2).next_power_of_two()
+/// Entries of a table that holds up to `ids_max` ids: they fill at most half.
+const fn entry_count(ids_max: usize) -> usize {
+    (ids_max * 2).next_power_of_two()
 }
 
-pub(crate) fn memory(capacity: Capacity) -> MemoryRow {
-    MemoryRow { part: "order hash", count: entry_count(capacity), bytes_each: size_of::<Entry>() }
+pub(crate) const fn memory(part: &'static str, ids_max: usize) -> MemoryRow {
+    MemoryRow { part, count: entry_count(ids_max), bytes_each: size_of::<Entry>() }
 }
 
 #[derive(Debug)]
@@ -48,20 +38,26 @@ pub(crate) struct HashIndex<'a> {
     entries: &'a mut [Entry],
     mask: usize,
     shift: u32,
-    dropped_count: usize,
-    dropped_max: usize,
+    count: usize,
+    ids_max: usize,
 }
 
 impl<'a> HashIndex<'a> {
-    pub(crate) fn new(arena: &'a Arena, capacity: Capacity) -> Result<Self, ArenaError> {
-        let count = entry_count(capacity);
+    pub(crate) fn new(arena: &'a Arena, ids_max: usize) -> Result<Self, ArenaError> {
+        let entries = entry_count(ids_max);
         Ok(Self {
-            entries: arena.slice(count, EMPTY_ENTRY)?,
-            mask: count - 1,
-            shift: u64::BITS - count.trailing_zeros(),
-            dropped_count: 0,
-            dropped_max: capacity.dropped_orders_max(),
+            entries: arena.slice(entries, EMPTY_ENTRY)?,
+            mask: entries - 1,
+            shift: u64::BITS - entries.trailing_zeros(),
+            count: 0,
+            ids_max,
         })
+    }
+
+    /// Ids in it.
+    #[inline]
+    pub(crate) const fn count(&self) -> usize {
+        self.count
     }
 
     /// Multiplicative hashing takes the high bits, which every bit of the key reaches; the fold lets the high half of
@@ -84,9 +80,9 @@ impl<'a> HashIndex<'a> {
         self.entries[self.home(instrument, id) & self.mask].slot
     }
 
-    /// The entry of an id, and what it says.
+    /// The entry of an id, and its slot.
     #[inline]
-    pub(crate) fn find(&self, instrument: InstrumentId, id: OrderId) -> Option<(HashPlace, Found)> {
+    pub(crate) fn find(&self, instrument: InstrumentId, id: OrderId) -> Option<(HashPlace, u32)> {
         let mut place = self.home(instrument, id);
         loop {
             let entry = &self.entries[place & self.mask];
@@ -94,44 +90,32 @@ impl<'a> HashIndex<'a> {
                 return None;
             }
             if entry.id == id.0 && entry.instrument == instrument.0 {
-                let found = if entry.slot == DROPPED { Found::Dropped } else { Found::Live(entry.slot) };
-                return Some((HashPlace(place & self.mask), found));
+                return Some((HashPlace(place & self.mask), entry.slot));
             }
             place += 1;
         }
     }
 
-    /// Adds a live id that is not in the index. The order pool bounds how many there are.
+    /// Adds an id that is not in it; false, and nothing done, when it holds as many as it may.
     #[inline]
-    pub(crate) fn insert(&mut self, instrument: InstrumentId, id: OrderId, slot: u32) {
-        debug_assert!(slot < DROPPED && self.find(instrument, id).is_none());
-        self.put(instrument, id, slot);
-    }
-
-    /// Remembers a dropped id that is not in the index; forgets it at once when too many are remembered already.
-    #[cold]
-    pub(crate) fn insert_dropped(&mut self, instrument: InstrumentId, id: OrderId) {
-        debug_assert!(self.find(instrument, id).is_none());
-        if self.dropped_count < self.dropped_max {
-            self.dropped_count += 1;
-            self.put(instrument, id, DROPPED);
+    pub(crate) fn insert(&mut self, instrument: InstrumentId, id: OrderId, slot: u32) -> bool {
+        debug_assert!(slot != EMPTY && self.find(instrument, id).is_none());
+        if self.count == self.ids_max {
+            return false;
         }
-    }
-
-    fn put(&mut self, instrument: InstrumentId, id: OrderId, slot: u32) {
+        self.count += 1;
         let mut place = self.home(instrument, id);
         while self.entries[place & self.mask].slot != EMPTY {
             place += 1;
         }
         self.entries[place & self.mask] = Entry { id: id.0, instrument: instrument.0, slot };
+        true
     }
 
     /// Removes the entry at a place that [`HashIndex::find`] gave.
     #[inline]
     pub(crate) fn remove(&mut self, HashPlace(mut hole): HashPlace) {
-        if self.entries[hole].slot == DROPPED {
-            self.dropped_count -= 1;
-        }
+        self.count -= 1;
         let mut next = hole;
         loop {
             next = (next + 1) & self.mask;
@@ -149,25 +133,18 @@ impl<'a> HashIndex<'a> {
         self.entries[hole] = EMPTY_ENTRY;
     }
 
-    /// Forgets the dropped ids of an instrument, or all. Cost: a pass over the table when there are any.
-    pub(crate) fn forget_dropped(&mut self, instrument: InstrumentId) {
+    /// Removes every id of an instrument, or of all. Cost: a pass over the table while there are any.
+    pub(crate) fn remove_all_of(&mut self, instrument: InstrumentId) {
         let mut place = 0;
-        while self.dropped_count > 0 && place < self.entries.len() {
+        while self.count > 0 && place < self.entries.len() {
             let entry = self.entries[place];
-            if entry.slot == DROPPED && (instrument == InstrumentId::ALL || entry.instrument == instrument.0) {
+            if entry.slot != EMPTY && (instrument == InstrumentId::ALL || entry.instrument == instrument.0) {
                 // The removal may have moved another entry here: look again.
                 self.remove(HashPlace(place));
             } else {
                 place += 1;
             }
         }
-    }
-
-    /// Counts live and dropped entries.
-    pub(crate) fn count(&self) -> (usize, usize) {
-        let dropped = self.entries.iter().filter(|entry| entry.slot == DROPPED).count();
-        let used = self.entries.iter().filter(|entry| entry.slot != EMPTY).count();
-        (used - dropped, dropped)
     }
 }
 
@@ -177,29 +154,27 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
-    const CAPACITY: Capacity = Capacity { instruments_max: 4, orders_max: 64, levels_max: 1 };
+    const IDS_MAX: usize = 64;
 
     proptest! {
         #[test]
         fn equals_a_hash_map(
-            steps in proptest::collection::vec((1_u32..4, 0_u64..40, any::<bool>(), any::<bool>()), 1..2000),
+            steps in proptest::collection::vec((1_u32..4, 0_u64..40, any::<bool>()), 1..2000),
             stride in proptest::sample::select(vec![1_u64, 8, 1 << 20, 1 << 40, 0x9E37_79B9_7F4A_7C15]),
         ) {
-            let arena = Arena::new(memory(CAPACITY).bytes()).expect("small");
-            let mut index = HashIndex::new(&arena, CAPACITY).expect("fits");
+            let arena = Arena::new(memory("ids", IDS_MAX).bytes()).expect("small");
+            let mut index = HashIndex::new(&arena, IDS_MAX).expect("fits");
             let mut map = HashMap::new();
-            for (step, (instrument, id, add, drop)) in (0..).zip(steps) {
+            for (step, (instrument, id, add)) in (0..).zip(steps) {
                 let key = (InstrumentId(instrument), OrderId(id.wrapping_mul(stride)));
                 let found = index.find(key.0, key.1);
-                prop_assert_eq!(found.map(|(_, found)| found), map.get(&key).copied());
+                prop_assert_eq!(found.map(|(_, slot)| slot), map.get(&key).copied());
                 match (found, add) {
-                    (None, true) if drop => {
-                        index.insert_dropped(key.0, key.1);
-                        map.insert(key, Found::Dropped);
-                    }
-                    (None, true) if map.len() < 64 => {
-                        index.insert(key.0, key.1, step);
-                        map.insert(key, Found::Live(step));
+                    (None, true) => {
+                        prop_assert_eq!(index.insert(key.0, key.1, step), map.len() < IDS_MAX);
+                        if map.len() < IDS_MAX {
+                            map.insert(key, step);
+                        }
                     }
                     (Some((place, _)), false) => {
                         index.remove(place);
@@ -207,28 +182,16 @@ mod tests {
                     }
                     _ => {}
                 }
-                let dropped = map.values().filter(|found| **found == Found::Dropped).count();
-                prop_assert_eq!(index.count(), (map.len() - dropped, dropped));
+                prop_assert_eq!(index.count(), map.len());
             }
-            index.forget_dropped(InstrumentId(2));
-            map.retain(|key, found| key.0 != InstrumentId(2) || *found != Found::Dropped);
-            for (key, found) in &map {
-                prop_assert_eq!(index.find(key.0, key.1).map(|(_, found)| found), Some(*found));
+            index.remove_all_of(InstrumentId(2));
+            map.retain(|key, _| key.0 != InstrumentId(2));
+            prop_assert_eq!(index.count(), map.len());
+            for (key, slot) in &map {
+                prop_assert_eq!(index.find(key.0, key.1).map(|(_, slot)| slot), Some(*slot));
             }
-            index.forget_dropped(InstrumentId::ALL);
-            prop_assert_eq!(index.count().1, 0);
+            index.remove_all_of(InstrumentId::ALL);
+            prop_assert!(index.entries.iter().all(|entry| entry.slot == EMPTY));
         }
-    }
-
-    #[test]
-    fn remembers_no_more_dropped_ids_than_its_maximum() {
-        let arena = Arena::new(memory(CAPACITY).bytes()).expect("small");
-        let mut index = HashIndex::new(&arena, CAPACITY).expect("fits");
-        for id in 0..CAPACITY.dropped_orders_max() as u64 + 1 {
-            index.insert_dropped(InstrumentId(1), OrderId(id));
-        }
-        assert_eq!(index.count(), (0, CAPACITY.dropped_orders_max()));
-        assert!(index.find(InstrumentId(1), OrderId(0)).is_some());
-        assert!(index.find(InstrumentId(1), OrderId(CAPACITY.dropped_orders_max() as u64)).is_none());
     }
 }

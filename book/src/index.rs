@@ -5,14 +5,15 @@
 //! line, which makes adding nearly free. A page comes from the pool with its first order and goes back with its last.
 //!
 //! What does not fit that picture is kept in a hash table: ids beyond the directory, ids of a second instrument at a place
-//! that is taken, ids dropped at a maximum, and whole pages with few orders when the pool runs low, so that orders that
-//! live long pin little memory.
+//! that is taken, and whole pages with few orders when the pool runs low, so that orders that live long pin little memory.
+//! A page that was moved stays in the hash table until everything is cleared. Ids that were dropped at a maximum are
+//! remembered in a small table of their own, which nobody looks into while it is empty.
 //!
 //! Worst case: an Add that finds no free page moves up to [`PAGE_IDS`] ids of another into the hash table, some 10 µs.
 
 use crate::arena::{Arena, ArenaError};
 use crate::capacity::{Capacity, MemoryRow};
-use crate::hash_index::{self, Found, HashIndex, HashPlace};
+use crate::hash_index::{self, HashIndex, HashPlace};
 use crate::prefetch::prefetch;
 use crate::units::{InstrumentId, OrderId};
 
@@ -31,11 +32,21 @@ const NOTHING: u32 = u32::MAX;
 /// In the directory: ids of this page are in the hash table.
 const HASHED: u32 = u32::MAX - 1;
 
+/// What the index knows of an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Live, in this slot of the order pool.
+    Live(u32),
+    /// Dropped at a maximum and remembered.
+    Dropped,
+}
+
 /// Place of an entry, valid until the next insertion or removal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
     Page { page: u32, rank: usize },
     Hash(HashPlace),
+    Dropped(HashPlace),
 }
 
 /// The slots of a page.
@@ -62,13 +73,14 @@ fn directory_pages(capacity: Capacity) -> usize {
     (capacity.orders_max as usize).saturating_mul(8).next_power_of_two().clamp(64, DIRECTORY_PAGES_MAX)
 }
 
-pub(crate) fn memory(capacity: Capacity) -> [MemoryRow; 4] {
+pub(crate) fn memory(capacity: Capacity) -> [MemoryRow; 5] {
     let pages = page_count(capacity);
     [
         MemoryRow { part: "order pages", count: pages, bytes_each: size_of::<Page>() },
         MemoryRow { part: "order page heads", count: pages, bytes_each: size_of::<PageHead>() },
         MemoryRow { part: "order directory", count: directory_pages(capacity), bytes_each: size_of::<u32>() },
-        hash_index::memory(capacity),
+        hash_index::memory("order hash", capacity.orders_max as usize),
+        hash_index::memory("dropped orders", capacity.dropped_orders_max()),
     ]
 }
 
@@ -82,6 +94,9 @@ pub(crate) struct OrderIndex<'a> {
     /// Where the search for a page to move goes on.
     hand: usize,
     hash: HashIndex<'a>,
+    dropped: HashIndex<'a>,
+    /// Some page in the directory is [`HASHED`].
+    has_hashed_pages: bool,
 }
 
 impl<'a> OrderIndex<'a> {
@@ -94,7 +109,9 @@ impl<'a> OrderIndex<'a> {
             free: NOTHING,
             fresh: 0,
             hand: 0,
-            hash: HashIndex::new(arena, capacity)?,
+            hash: HashIndex::new(arena, capacity.orders_max as usize)?,
+            dropped: HashIndex::new(arena, capacity.dropped_orders_max())?,
+            has_hashed_pages: false,
         })
     }
 
@@ -146,18 +163,21 @@ impl<'a> OrderIndex<'a> {
         instrument_of: impl Fn(u32) -> InstrumentId,
     ) -> Option<(Place, Found)> {
         let page = self.page_of(id);
+        let mut is_hashed = page == HASHED;
         if page < HASHED {
             let slot = self.slot_in(page, id);
             if slot != NOTHING && instrument_of(slot) == instrument {
                 return Some((Place::Page { page, rank: Self::rank(id) }, Found::Live(slot)));
             }
-            if !self.heads[page as usize].has_hashed {
-                return None;
-            }
-        } else if page == NOTHING {
+            is_hashed = self.heads[page as usize].has_hashed;
+        }
+        if is_hashed && let Some((place, slot)) = self.hash.find(instrument, id) {
+            return Some((Place::Hash(place), Found::Live(slot)));
+        }
+        if self.dropped.count() == 0 {
             return None;
         }
-        self.hash.find(instrument, id).map(|(place, found)| (Place::Hash(place), found))
+        self.dropped.find(instrument, id).map(|(place, _)| (Place::Dropped(place), Found::Dropped))
     }
 
     /// Adds a live id that is not in the index. The order pool bounds how many there are.
@@ -182,18 +202,14 @@ impl<'a> OrderIndex<'a> {
             }
             self.heads[page as usize].has_hashed = true;
         }
-        self.hash.insert(instrument, id, slot);
+        let has_room = self.hash.insert(instrument, id, slot);
+        debug_assert!(has_room, "the table has room for as many ids as the order pool has slots");
     }
 
     /// Remembers a dropped id that is not in the index; forgets it at once when too many are remembered already.
     #[cold]
     pub(crate) fn insert_dropped(&mut self, instrument: InstrumentId, id: OrderId) {
-        match self.page_of(id) {
-            HASHED => {}
-            NOTHING => self.directory[(id.0 >> PAGE_BITS) as usize] = HASHED,
-            page => self.heads[page as usize].has_hashed = true,
-        }
-        self.hash.insert_dropped(instrument, id);
+        self.dropped.insert(instrument, id, 0);
     }
 
     /// Removes the entry at a place that [`OrderIndex::find`] gave.
@@ -209,6 +225,7 @@ impl<'a> OrderIndex<'a> {
                 }
             }
             Place::Hash(place) => self.hash.remove(place),
+            Place::Dropped(place) => self.dropped.remove(place),
         }
     }
 
@@ -234,6 +251,7 @@ impl<'a> OrderIndex<'a> {
     fn give_back(&mut self, page: u32) {
         let PageHead { number, has_hashed, .. } = self.heads[page as usize];
         self.directory[number as usize] = if has_hashed { HASHED } else { NOTHING };
+        self.has_hashed_pages |= has_hashed;
         self.heads[page as usize] = PageHead { number: self.free, ..FREE_HEAD };
         self.free = page;
     }
@@ -254,21 +272,30 @@ impl<'a> OrderIndex<'a> {
         for rank in 0..PAGE_IDS {
             let slot = core::mem::replace(&mut self.pages[sparsest].0[rank], NOTHING);
             if slot != NOTHING {
-                self.hash.insert(instrument_of(slot), OrderId(first_id + rank as u64), slot);
+                let has_room = self.hash.insert(instrument_of(slot), OrderId(first_id + rank as u64), slot);
+                debug_assert!(has_room, "the table has room for as many ids as the order pool has slots");
             }
         }
         self.heads[sparsest].has_hashed = true;
         self.give_back(sparsest as u32);
     }
 
-    /// Forgets the dropped ids of an instrument, or all. Cost: a pass over the hash table when there are any.
+    /// Forgets the dropped ids of an instrument, or all. Cost: a pass over their table while there are any.
     pub(crate) fn forget_dropped(&mut self, instrument: InstrumentId) {
-        self.hash.forget_dropped(instrument);
+        self.dropped.remove_all_of(instrument);
     }
 
-    /// Counts live ids; for the validator.
+    /// Gives pages that were moved their place back, once no order is live. Cost: a pass over the directory if there are any.
+    pub(crate) fn restart_pages(&mut self) {
+        if self.has_hashed_pages && self.live_count() == 0 {
+            self.directory.fill(NOTHING);
+            self.has_hashed_pages = false;
+        }
+    }
+
+    /// Counts live ids. Cost: a pass over the pages in use.
     pub(crate) fn live_count(&self) -> usize {
-        self.hash.count().0 + self.heads[..self.fresh as usize].iter().map(|head| head.live as usize).sum::<usize>()
+        self.hash.count() + self.heads[..self.fresh as usize].iter().map(|head| head.live as usize).sum::<usize>()
     }
 }
 
@@ -336,7 +363,7 @@ mod tests {
         for (slot, &id) in (0..).zip(&ids) {
             index.insert(InstrumentId(1), id, slot, of);
         }
-        assert_eq!((index.live_count(), index.hash.count().0), (40, 40 - index.pages.len()));
+        assert_eq!((index.live_count(), index.hash.count()), (40, 40 - index.pages.len()));
         for (slot, &id) in (0..).zip(&ids) {
             let (place, found) = index.find(InstrumentId(1), id, of).expect("live");
             assert_eq!(found, Found::Live(slot));
@@ -351,5 +378,8 @@ mod tests {
         }
         assert_eq!(free, index.pages.len());
         assert!(index.pages.iter().all(|page| page.0 == [NOTHING; PAGE_IDS]));
+        assert!(index.directory.contains(&HASHED));
+        index.restart_pages();
+        assert!(index.directory.iter().all(|page| *page == NOTHING));
     }
 }

@@ -5,7 +5,7 @@ use crate::bbo::Bbo;
 use crate::books::{BookHead, Books, Execution, Marks};
 use crate::capacity::Capacity;
 use crate::event::Side;
-use crate::hash_index::Found;
+use crate::index::Found;
 use crate::instrument::Instruments;
 use crate::order::{NONE, Order};
 use crate::units::{InstrumentId, OrderId, Price, Quantity};

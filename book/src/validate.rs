@@ -2,7 +2,7 @@
 
 use crate::books::Books;
 use crate::event::Side;
-use crate::hash_index::Found;
+use crate::index::Found;
 use crate::level::{Key, SideOf};
 use crate::order::NONE;
 use crate::units::InstrumentId;

@@ -6,6 +6,7 @@
 
 use core::fmt;
 use core::str::FromStr;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use std::path::Path;
@@ -61,6 +62,15 @@ impl SessionDate {
             [date] => Some(date),
             _ => None,
         }
+    }
+
+    /// The day in New York at this moment, or `None` when it is outside 2007 to 2199.
+    #[must_use]
+    pub fn of(moment: TimestampNs) -> Option<Self> {
+        let moment = Timestamp::from_nanosecond(i128::from(moment.get())).ok()?;
+        let new_york = TimeZone::posix(NEW_YORK).expect("the rule for New York is well formed");
+        let date = new_york.to_datetime(moment).date();
+        Self::new(date.year(), date.month(), date.day())
     }
 
     /// Midnight in New York at the start of this day.

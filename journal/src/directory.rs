@@ -154,12 +154,14 @@ fn identify(path: &Path) -> io::Result<Identified> {
         }
         Err(fault) => fault,
     };
-    // A header is durable before the first frame is written. So a bad header in front of a frame is damage, and
-    // anything else is a file that nobody came to use.
+    // A header is durable before anything is written behind it. So a file that nobody came to use has nothing there, and
+    // whatever has is damage, or of a version that this one does not know; neither may ever be removed.
     let rest = window.survey(BLOCK_BYTES, None)?;
+    let is_unused = rest.end == BLOCK_BYTES && !matches!(fault, Fault::Unsupported { .. });
     Ok(match rest.first {
         Some((identity, first_sequence)) => Identified::Damaged { fault, number: identity.number, first_sequence },
-        None => Identified::Unused,
+        None if is_unused => Identified::Unused,
+        None => Identified::Damaged { fault, number: 0, first_sequence: 0 },
     })
 }
 

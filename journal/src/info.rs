@@ -103,7 +103,17 @@ pub fn info(directory: impl AsRef<Path>) -> Result<Info, OpenError> {
             match walk.step().map_err(io_error)? {
                 Step::Frame => {}
                 Step::Footer(footer) => break Ok(footer),
-                Step::Bad(fault) => break Err(fault),
+                Step::Bad(fault) => {
+                    let verdict = judge(&catalog, index, &mut walk, fault).map_err(io_error)?;
+                    if !matches!(verdict, Verdict::Damage(_)) {
+                        break Err(verdict);
+                    }
+                    match walk.step_again().map_err(io_error)? {
+                        Step::Frame => {}
+                        Step::Footer(footer) => break Ok(footer),
+                        Step::Bad(_) => break Err(verdict),
+                    }
+                }
             }
         };
         let (offset, sequence) = (walk.offset, walk.position.next_sequence);
@@ -112,8 +122,8 @@ pub fn info(directory: impl AsRef<Path>) -> Result<Info, OpenError> {
         let bytes = offset + end.as_ref().map_or(0, |footer| u64::from(footer.footer_bytes));
         let first_sequence = Position::of_header(header).next_sequence;
         info.add(&file, header.number, header.epoch, bytes, &tally, first_sequence, seal);
-        if let Err(fault) = end {
-            match judge(&catalog, index, &mut walk, fault).map_err(io_error)? {
+        if let Err(verdict) = end {
+            match verdict {
                 Verdict::Continues => continue,
                 Verdict::Unsealed => info.tail = Tail::Unsealed { file, offset },
                 Verdict::Torn { bytes } => info.tail = Tail::Torn { file, offset, bytes },

@@ -138,9 +138,7 @@ impl Reader {
     fn end(&mut self, fault: Fault) -> Result<Option<bool>, ReadError> {
         self.reload()?;
         let verdict = judge(&self.catalog, self.index, &mut self.walk, fault).map_err(|cause| self.io_error(cause))?;
-        // The writer may have come by since the fault was seen; then a second look finds none.
-        self.walk.window.refresh();
-        match self.walk.step().map_err(|cause| self.io_error(cause))? {
+        match self.walk.step_again().map_err(|cause| self.io_error(cause))? {
             Step::Frame => return Ok(Some(true)),
             Step::Footer(footer) => return self.leave(&footer),
             Step::Bad(_) => {}

@@ -130,7 +130,18 @@ impl<P: FnMut(Progress)> Verifier<P> {
                 Step::Footer(footer) => return self.check_end(index, segment, walk, &footer),
                 Step::Bad(fault) => {
                     let (offset, sequence) = (walk.offset, walk.position.next_sequence);
-                    match judge(&self.catalog, index, walk, fault)? {
+                    let verdict = judge(&self.catalog, index, walk, fault)?;
+                    if let Verdict::Damage(_) = verdict {
+                        match walk.step_again()? {
+                            Step::Frame => {
+                                self.add_frame(walk);
+                                continue;
+                            }
+                            Step::Footer(footer) => return self.check_end(index, segment, walk, &footer),
+                            Step::Bad(_) => {}
+                        }
+                    }
+                    match verdict {
                         Verdict::Continues => return Ok(Outcome::Next),
                         Verdict::Unsealed => {
                             self.report.tail = Tail::Unsealed { file: segment.file.clone(), offset };

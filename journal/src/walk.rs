@@ -174,6 +174,12 @@ impl Walk {
         Ok(Step::Frame)
     }
 
+    /// [`Walk::step`] on what stands here now: a writer may have come by since a fault was seen.
+    pub(crate) fn step_again(&mut self) -> io::Result<Step> {
+        self.window.refresh();
+        self.step()
+    }
+
     /// The records of the frame that the last step found.
     pub(crate) fn records(&self) -> &[Record] {
         let (offset, record_count) = self.frame;

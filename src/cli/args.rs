@@ -119,8 +119,8 @@ pub(crate) struct SelectionArgs {
     /// Instruments by name, separated by commas; all when absent.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) symbols: Vec<String>,
-    /// Session date (2020-01-30, 20200130 or 01302020) where the file's name does not have it. Without a date times are
-    /// nanoseconds since midnight.
+    /// Session date (2020-01-30, 20200130 or 01302020) of a single input, instead of the one in the file's name. Without
+    /// any date times are nanoseconds since midnight.
     #[arg(long, value_name = "DATE")]
     pub(crate) date: Option<String>,
 }
@@ -171,7 +171,7 @@ pub(crate) struct BookArgs {
     /// Levels of each side.
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) depth: usize,
-    /// Session date where the file's name does not have it.
+    /// Session date, instead of the one in the file's name.
     #[arg(long, value_name = "DATE")]
     pub(crate) date: Option<String>,
     /// Print the book as one JSON object.

@@ -11,6 +11,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tickcore::book::{Books, Event, Flags, InstrumentId, Kind, Price, Quantity, Sequence, Side};
 use tickcore::engine::{self, Config};
 use tickcore::outcome::End;
@@ -79,6 +81,8 @@ struct Exporter<W: Write> {
     wanted: Vec<String>,
     absent: Vec<String>,
     error: Option<io::Error>,
+    /// Set with the error, so that the run ends.
+    has_failed: Arc<AtomicBool>,
 }
 
 pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
@@ -88,7 +92,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
     let base = select::time_base(&inputs);
     let config = Config {
         cores: Cores::Unpinned,
-        capacity: select::capacity(args.capacity, &inputs)?,
+        capacity: select::capacity(args.capacity, &inputs, None)?,
         symbols: args.selection.symbols.clone(),
         latency_sample_interval: 0,
         ..Config::default()
@@ -103,6 +107,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
     let mut rows =
         RowWriter::new(BufWriter::with_capacity(1 << 20, output), args.format == ExportFormat::Jsonl, schema.columns());
     rows.header()?;
+    let has_failed = Arc::new(AtomicBool::new(false));
     let exporter = Exporter {
         schema,
         base,
@@ -112,19 +117,23 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
         wanted: args.selection.symbols.clone(),
         absent: Vec::new(),
         error: None,
+        has_failed: Arc::clone(&has_failed),
     };
     let interrupted = Interrupted::listen()?;
     let outcome = engine::run_monitored(&config, inputs, exporter, |_| {
-        if interrupted.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let ends = interrupted.is_set() || has_failed.load(Ordering::Relaxed);
+        if ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     let mut exporter = outcome.strategy;
     if let Some(error) = exporter.error {
         return Err(error).context("writing rows");
     }
     exporter.rows.flush().context("writing rows")?;
-    select::check_symbols(&exporter.wanted, |name| !exporter.absent.iter().any(|absent| absent == name))?;
     match outcome.end {
-        End::Complete => Ok(ExitCode::SUCCESS),
+        End::Complete => {
+            select::check_symbols(&exporter.wanted, |name| !exporter.absent.iter().any(|absent| absent == name))?;
+            Ok(ExitCode::SUCCESS)
+        }
         End::Stopped => bail!("stopped as asked after event {}; the output ends there", outcome.events),
         End::SourceFailed(error) => Err(error.into()),
         _ => bail!("the run ended in an unknown way"),
@@ -143,6 +152,9 @@ impl<W: Write + Send> Strategy for Exporter<W> {
             Schema::Orders => self.write_event(books, sequence, event),
         };
         self.error = written.err();
+        if self.error.is_some() {
+            self.has_failed.store(true, Ordering::Relaxed);
+        }
     }
 
     fn on_end(&mut self, context: &mut Context<'_, '_>) {

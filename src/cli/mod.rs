@@ -17,6 +17,8 @@ use args::{Cli, Verb};
 use clap::{CommandFactory, Parser};
 use std::io::{self, Write};
 use std::process::ExitCode;
+use tickcore::engine::EngineError;
+use tickcore::inputs::InputsError;
 
 /// Runs the command line: exit status 0 when done, 1 when the run failed, 2 on wrong usage.
 pub(crate) fn main() -> ExitCode {
@@ -36,8 +38,25 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         eprintln!("tickcore: {}", told(&error));
-        if error.is::<select::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        if is_usage(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
+}
+
+/// Whether the arguments are at fault: also where only the library can tell.
+fn is_usage(error: &anyhow::Error) -> bool {
+    let engine = error.downcast_ref::<EngineError>();
+    let inputs = error.downcast_ref::<InputsError>();
+    error.is::<select::Usage>()
+        || matches!(engine, Some(EngineError::Topology(_) | EngineError::Capacity(_) | EngineError::Ring(_)))
+        || matches!(
+            inputs,
+            Some(
+                InputsError::Empty
+                    | InputsError::JournalAmongOthers { .. }
+                    | InputsError::MixedDates { .. }
+                    | InputsError::OneDateForSeveral
+            )
+        )
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {

@@ -8,6 +8,7 @@ use super::summary::{self, Described, grouped};
 use super::time::TimeBase;
 use anyhow::{Context as _, Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::env;
 use std::io::{self, Write};
@@ -22,6 +23,7 @@ use tickcore::inputs::Inputs;
 use tickcore::journal::{Backend, Capacities, Metadata, Options};
 use tickcore::latency::{Report, RunDescription, Series, text_table, write_report};
 use tickcore::outcome::{End, Outcome};
+use tickcore::pace::Pace;
 use tickcore::pin::Cores;
 use tickcore::strategy::{Context, Strategy};
 use tickcore::{JournalConfig, StrictAnomaly};
@@ -42,9 +44,11 @@ impl Strategy for NameCheck {
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let inputs = select::open_inputs(&args.inputs, args.selection.date.as_deref())?;
-    let capacity = select::capacity(args.capacity, &inputs)?;
+    let resumed = resumed_metadata(args);
+    let capacity = select::capacity(args.capacity, &inputs, resumed.as_ref())?;
     if args.memory {
-        write!(io::stdout(), "{}", memory_table(capacity))?;
+        let memory = if args.json { format!("{}\n", memory_json(capacity)) } else { memory_table(capacity) };
+        write!(io::stdout(), "{memory}")?;
         return Ok(ExitCode::SUCCESS);
     }
     let base = select::time_base(&inputs);
@@ -107,6 +111,11 @@ fn config(args: &ReplayArgs, inputs: &Inputs, capacity: Capacity, base: TimeBase
     {
         return Err(Usage(format!("{}: a journal cannot be replayed into itself", dir.display())).into());
     }
+    if matches!(args.pace, Pace::Times(_)) && args.inputs.len() > 1 {
+        let rule =
+            "a pace by exchange time is for one session: replay the inputs one by one, or give events per second";
+        return Err(Usage(rule.to_owned()).into());
+    }
     Ok(Config {
         topology: args.topology.into(),
         cores: select::cores(args.cores.as_ref()),
@@ -131,6 +140,20 @@ fn shortened(text: &str) -> String {
         start += 1;
     }
     text[start..].to_owned()
+}
+
+/// The header of the journal that is to be resumed, if it is there; whether it is sound the engine will say.
+fn resumed_metadata(args: &ReplayArgs) -> Option<Metadata> {
+    let dir = args.journal.as_ref().filter(|_| args.resume)?;
+    tickcore::journal::info(dir).ok().map(|info| info.metadata)
+}
+
+fn memory_json(capacity: Capacity) -> Value {
+    let rows = capacity
+        .memory()
+        .into_iter()
+        .map(|row| json!({"part": row.part, "number": row.count, "bytes_each": row.bytes_each, "bytes": row.bytes()}));
+    json!({"bytes": capacity.arena_bytes(), "parts": rows.collect::<Vec<_>>()})
 }
 
 fn memory_table(capacity: Capacity) -> String {
@@ -181,29 +204,32 @@ fn report(args: &ReplayArgs, base: TimeBase, outcome: &Outcome<Inputs, NameCheck
             eprintln!("tickcore: wrote {}", path.display());
         }
     }
-    select::check_symbols(&outcome.strategy.wanted, |name| {
-        !outcome.strategy.absent.iter().any(|absent| absent == name)
-    })?;
-    if let Some(error) = outcome.journal.as_ref().and_then(|journal| journal.error.as_ref()) {
-        bail!("the journal failed: {error}");
-    }
+    let journal_error = outcome.journal.as_ref().and_then(|journal| journal.error.as_ref());
     let path = outcome.source.current_path().display();
     match &outcome.end {
-        End::Complete => Ok(ExitCode::SUCCESS),
+        End::Complete => {}
+        End::Stopped if journal_error.is_some() => {}
         End::Stopped => {
             eprintln!("tickcore: stopped as asked after {} events; all of them were applied", grouped(outcome.events));
-            Ok(ExitCode::SUCCESS)
+            return Ok(ExitCode::SUCCESS);
         }
         End::SourceFailed(error) => bail!("{error}"),
         End::Anomaly(anomaly) => bail!("{}", located(args, anomaly)?),
-        End::Skipped(skipped) => {
-            bail!("strict: {path}: {skipped}; leave --strict away to skip and count such messages")
-        }
+        End::Skipped(skipped) => bail!(
+            "strict: {path}: after event {}: {skipped}; leave --strict away to skip and count such messages",
+            outcome.events
+        ),
         End::Truncated { offset, bytes } => bail!(
             "strict: {path}: offset {offset}: the last message is cut, {bytes} bytes of it are there; fetch the file again, or leave --strict away"
         ),
         _ => bail!("the run ended in an unknown way"),
     }
+    if let Some(error) = journal_error {
+        bail!("the journal failed: {error}");
+    }
+    let NameCheck { wanted, absent } = &outcome.strategy;
+    select::check_symbols(wanted, |name| !absent.iter().any(|absent| absent == name))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What was measured, with all that is needed to understand it.

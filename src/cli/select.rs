@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use tickcore::book::{Capacity, TimestampNs};
 use tickcore::feed::session::SessionDate;
 use tickcore::inputs::Inputs;
+use tickcore::journal::Metadata;
 use tickcore::pin::Cores;
 
 /// Wrong usage that only shows once the arguments are looked at together.
@@ -33,10 +34,13 @@ pub(crate) fn parse_time(base: TimeBase, text: Option<&str>, absent: TimestampNs
     text.map_or(Ok(absent), |text| base.parse(text).map_err(|error| Usage(format!("{error:#}")).into()))
 }
 
-/// Maxima of the command line, or of the journal, or the defaults.
-pub(crate) fn capacity(args: CapacityArgs, inputs: &Inputs) -> Result<Capacity> {
+/// Maxima of the command line, or of the journal that is read or `resumed`, or the defaults: those of instruments for each
+/// session, since every one numbers its own.
+pub(crate) fn capacity(args: CapacityArgs, inputs: &Inputs, resumed: Option<&Metadata>) -> Result<Capacity> {
     let mut capacity = Capacity::default();
-    if let Some(metadata) = inputs.metadata() {
+    let sessions = u32::try_from(inputs.paths().len()).unwrap_or(u32::MAX);
+    capacity.instruments_max = capacity.instruments_max.saturating_mul(sessions).min(Capacity::INSTRUMENTS_LIMIT);
+    if let Some(metadata) = inputs.metadata().or(resumed) {
         let stored = metadata.capacities;
         let narrow = |what, value: u64| {
             u32::try_from(value).with_context(|| format!("the journal's header states {value} {what}"))
@@ -47,11 +51,17 @@ pub(crate) fn capacity(args: CapacityArgs, inputs: &Inputs) -> Result<Capacity> 
             levels_max: narrow("levels", stored.levels_max)?,
         };
     }
+    let stored = resumed.map(|_| capacity);
     let capacity = Capacity {
         instruments_max: args.instruments_max.unwrap_or(capacity.instruments_max),
         orders_max: args.orders_max.unwrap_or(capacity.orders_max),
         levels_max: args.levels_max.unwrap_or(capacity.levels_max),
     };
+    if stored.is_some_and(|stored| stored != capacity) {
+        return Err(
+            Usage("a resumed journal keeps the maxima that it was begun with: leave them away".to_owned()).into()
+        );
+    }
     Ok(capacity.check().map_err(|error| Usage(error.to_string()))?)
 }
 

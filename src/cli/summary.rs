@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tickcore::book::{Anomaly, LOOKAHEAD_EVENTS};
 use tickcore::feed::source::{Counts, Format};
 use tickcore::latency::{Recorder, Summary};
-use tickcore::outcome::{JournalOutcome, Outcome};
+use tickcore::outcome::{End, JournalOutcome, Outcome};
 
 /// What stands in a summary beside the outcome itself.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub(crate) fn json<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
         "messages": counts.messages,
         "messages_by_type": by_type(counts),
         "events": outcome.events,
+        "end": end_name(&outcome.end),
         "skipped": {
             "unknown_type": counts.unknown_type,
             "malformed": counts.malformed + of(Anomaly::Malformed),
@@ -67,6 +68,17 @@ pub(crate) fn json<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
             "journal_spins": machine.journal_spins,
         },
     })
+}
+
+const fn end_name(end: &End) -> &'static str {
+    match end {
+        End::Complete => "complete",
+        End::Stopped => "stopped",
+        End::Anomaly(_) => "anomaly",
+        End::Skipped(_) => "skipped",
+        End::Truncated { .. } => "truncated",
+        _ => "failed",
+    }
 }
 
 fn by_type(counts: &Counts) -> Value {
@@ -115,6 +127,9 @@ pub(crate) fn text<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
             "times",
             "nanoseconds since midnight: no session date in the file's name, none given by --date".into(),
         ));
+    }
+    if !matches!(outcome.end, End::Complete) {
+        rows.push(("end", format!("{}: what follows is as of event {}", end_name(&outcome.end), outcome.events)));
     }
     rows.push(("messages", format!("{} became {} events", grouped(counts.messages), grouped(outcome.events))));
     let skipped = counts.unknown_type + counts.malformed;

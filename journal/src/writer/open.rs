@@ -1,7 +1,7 @@
 //! How a writer comes to be: a new journal, or one that is taken up again.
 
 use super::{ActiveSegment, Spare, Writer, WriterStats};
-use crate::directory::{Catalog, LOCK_FILE, lock, sync_directory};
+use crate::directory::{Catalog, LOCK_FILE, lock, segment_files, sync_directory};
 use crate::format::{
     BLOCK_BYTES, FLAG_TIMES_SINCE_MIDNIGHT, FORMAT_VERSION, INPUT_BYTES_MAX, JournalId, SEGMENT_MAGIC, SegmentHeader,
     WRITE_UNIT_BYTES,
@@ -20,6 +20,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tickcore_book::Sequence;
 use zerocopy::IntoBytes;
+
+/// Epoch of the segments of a journal that was never resumed.
+const FIRST_EPOCH: u64 = 1;
 
 /// Why a journal was not created.
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +160,24 @@ impl Writer {
         Ok((writer, recovery))
     }
 
+    /// Removes a journal that was just created and has no record, so that its directory is as it was. Does nothing once
+    /// there is one.
+    ///
+    /// # Errors
+    /// If a file cannot be removed.
+    pub fn discard(self, directory: impl AsRef<Path>) -> io::Result<()> {
+        let directory = directory.as_ref();
+        if self.next_sequence != 1 || self.segment.header.epoch != FIRST_EPOCH {
+            return Ok(());
+        }
+        drop(self);
+        for file in segment_files(directory)? {
+            std::fs::remove_file(directory.join(file))?;
+        }
+        std::fs::remove_file(directory.join(STATUS_FILE))?;
+        std::fs::remove_file(directory.join(LOCK_FILE))
+    }
+
     /// A writer that begins with the segment of `header`, which is durable when this returns: so an epoch that has
     /// frames is known to whoever comes next.
     fn start(
@@ -245,7 +266,7 @@ fn first_header(journal: JournalId, options: &Options, metadata: &Metadata) -> S
         version: FORMAT_VERSION,
         header_bytes: BLOCK_BYTES as u32,
         journal,
-        epoch: 1,
+        epoch: FIRST_EPOCH,
         number: 1,
         prepared_bytes: options.segment_bytes + BLOCK_BYTES,
         first_sequence: Position::START.next_sequence,
