@@ -2,7 +2,7 @@
 //! per message. It shares no code with the product and is what the product is compared with.
 
 use crate::{Words, tail};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Lengths from the protocol's table.
 pub(crate) const LENGTHS: [(u8, usize); 23] = [
@@ -45,6 +45,7 @@ pub(crate) enum Outcome {
 pub(crate) struct NaiveDecoder {
     midnight: u64,
     ids: HashMap<u64, u32>,
+    named: HashSet<u64>,
     next_id: u32,
 }
 
@@ -81,7 +82,7 @@ fn stock_name(payload: &[u8], offset: usize) -> u64 {
 
 impl NaiveDecoder {
     pub(crate) fn new(midnight: u64, first_id: u32) -> Self {
-        Self { midnight, ids: HashMap::new(), next_id: first_id }
+        Self { midnight, ids: HashMap::new(), named: HashSet::new(), next_id: first_id }
     }
 
     pub(crate) fn decode(&mut self, payload: &[u8]) -> Outcome {
@@ -162,9 +163,14 @@ impl NaiveDecoder {
         } else {
             if is_new {
                 events.push(definition);
+            }
+            if !self.named.contains(&locate) {
                 events.extend(name);
             }
             events.push(event);
+        }
+        if name.is_some() {
+            self.named.insert(locate);
         }
         Outcome::Events(events)
     }

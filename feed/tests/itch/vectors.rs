@@ -1,7 +1,7 @@
 //! Every message type, its bytes put together by hand from the protocol's table, and the words that must come out.
 
 use crate::{Words, tail};
-use tickcore_book::{InstrumentId, TimestampNs};
+use tickcore_book::{InstrumentId, Kind, TimestampNs};
 use tickcore_feed::batch::EventBatch;
 use tickcore_feed::protocol::itch50::{Decoded, Decoder, SkipReason};
 
@@ -285,4 +285,24 @@ fn a_batch_without_room_leaves_the_decoder_as_it_was() {
     batch.clear();
     assert_eq!(decoder.decode(&other, &mut batch), Decoded::Events);
     assert_eq!(batch.len(), 2);
+}
+
+#[test]
+fn an_instrument_first_met_without_a_name_gets_it_once_from_the_first_message_that_has_it() {
+    let add = || payload(b'A', &[&REFERENCE, b"B", &SHARES, b"AAPL    ", &PRICE]);
+    let delete = || payload(b'D', &[&REFERENCE]);
+    let mut decoder = Decoder::new(None, InstrumentId(1));
+    let mut batch = EventBatch::new(8);
+    let mut kinds = |message: Vec<u8>| {
+        batch.clear();
+        assert_eq!(decoder.decode(&message, &mut batch), Decoded::Events);
+        assert!(batch.as_slice().iter().all(|event| event.instrument == InstrumentId(1)));
+        batch.as_slice().iter().map(|event| event.kind().expect("known")).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(delete()), [Kind::InstrumentDefined, Kind::Delete]);
+    assert_eq!(kinds(delete()), [Kind::Delete]);
+    assert_eq!(kinds(add()), [Kind::InstrumentName, Kind::Add]);
+    assert_eq!(kinds(add()), [Kind::Add]);
+    assert_eq!(kinds(directory()), [Kind::InstrumentDefined, Kind::InstrumentName]);
+    assert_eq!(kinds(add()), [Kind::Add]);
 }

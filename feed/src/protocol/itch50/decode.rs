@@ -20,8 +20,8 @@
 //! first in the lowest byte, so that the word's little-endian bytes read as text.
 //!
 //! Instruments get dense ids in order of first appearance of their locate. When that is not in an R, the definition
-//! that comes before the event has word 3 = 0, and a name only if the message carries one; a later R defines the same
-//! id again. So no id is ever used before it is defined, even when the input begins in the middle of a day.
+//! that comes before the event has word 3 = 0, and a name only if the message carries one; else the first message that
+//! does gives it, and a later R defines the same id again. So no id is ever used before it is defined, even when the input begins in the middle of a day.
 //!
 //! What is wrong with a message is its length, a locate of 0 where a stock is needed, a side other than B and S, or a
 //! printable letter other than Y and N. It is then skipped as a whole. Everything else is taken as it stands, and whether
@@ -46,6 +46,9 @@ pub const PUBLISHER: u32 = 2;
 
 /// Units of [`Price`] in one unit of a Price(4) field.
 const PRICE_UNITS_PER_PRICE4: i64 = Price::SCALE / PRICE4_SCALE as i64;
+
+/// Set in an id whose instrument has no name yet: it was first met in a message that carries none.
+const UNNAMED: u32 = 1 << 31;
 
 /// Locates that a session can have, 0 included.
 const LOCATES: usize = 1 << 16;
@@ -112,7 +115,7 @@ impl fmt::Display for SkipReason {
 pub struct Decoder {
     /// Midnight of the session, 0 without a session date.
     midnight: TimestampNs,
-    /// Dense id by locate, 0 = not seen. Row 0 stays 0.
+    /// Dense id by locate, 0 = not seen, with [`UNNAMED`] until its name was given. Row 0 stays 0.
     instruments: Box<[InstrumentId; LOCATES]>,
     next_instrument: InstrumentId,
 }
@@ -125,7 +128,7 @@ impl Decoder {
     /// Allocates 256 KB, and nothing later.
     ///
     /// # Panics
-    /// If `first_instrument` is 0, which stands for all, or leaves fewer than 65,536 ids below `u32::MAX`.
+    /// If `first_instrument` is 0, which stands for all, or leaves fewer than 65,536 ids below 2³¹.
     #[must_use]
     pub fn new(midnight: Option<TimestampNs>, first_instrument: InstrumentId) -> Self {
         let instruments = vec![InstrumentId::ALL; LOCATES].into_boxed_slice();
@@ -146,7 +149,7 @@ impl Decoder {
     pub fn set_next_instrument(&mut self, instrument: InstrumentId) {
         assert!(instrument != InstrumentId::ALL, "instrument 0 stands for all; ids begin with 1");
         assert!(
-            instrument.0 <= u32::MAX - LOCATES as u32,
+            instrument.0 <= UNNAMED - LOCATES as u32,
             "a session may need {LOCATES} instrument ids, and from {instrument} on there are not as many"
         );
         self.next_instrument = instrument;
@@ -363,10 +366,11 @@ impl Decoder {
         if locate.get() == 0 {
             return Err(SkipReason::NoInstrument);
         }
-        let instrument = match self.instruments[usize::from(locate.get())] {
-            InstrumentId::ALL => self.number(locate),
-            known => known,
+        let instrument = match self.instruments[usize::from(locate.get())].0 & !UNNAMED {
+            0 => self.number(locate),
+            known => InstrumentId(known),
         };
+        self.instruments[usize::from(locate.get())] = instrument;
         let [first_subtype, second_subtype] = message.issue_subtype.0;
         let codes = u64::from_le_bytes([
             message.market_category,
@@ -399,17 +403,16 @@ impl Decoder {
         batch: &mut EventBatch,
     ) -> Result<Event, SkipReason> {
         let time = self.time(header);
-        let instrument = match self.instruments[usize::from(header.locate.get())] {
-            InstrumentId::ALL => self.first_appearance(header.locate, stock, time, batch)?,
-            known => known,
-        };
+        let known = self.instruments[usize::from(header.locate.get())];
+        let is_named = known.0.wrapping_sub(1) < UNNAMED - 1;
+        let instrument = if is_named { known } else { self.introduce(header.locate, stock, time, batch)? };
         Ok(Event { flags: Flags::LAST, ..Event::new(kind, instrument, time) })
     }
 
-    /// Numbers and defines an instrument that no R has defined.
+    /// Numbers and defines an instrument that no R has defined, and gives its name as soon as a message carries it.
     #[cold]
     #[inline(never)]
-    fn first_appearance(
+    fn introduce(
         &mut self,
         locate: U16,
         stock: Option<&Stock>,
@@ -419,11 +422,22 @@ impl Decoder {
         if locate.get() == 0 {
             return Err(SkipReason::NoInstrument);
         }
-        let instrument = self.number(locate);
-        batch.push(definition(instrument, locate, time));
-        if let Some(stock) = stock {
-            batch.push(name(instrument, stock, time));
-        }
+        let row = usize::from(locate.get());
+        let instrument = match self.instruments[row].0 & !UNNAMED {
+            0 => {
+                let instrument = self.number(locate);
+                batch.push(definition(instrument, locate, time));
+                instrument
+            }
+            known => InstrumentId(known),
+        };
+        self.instruments[row] = match stock {
+            Some(stock) => {
+                batch.push(name(instrument, stock, time));
+                instrument
+            }
+            None => InstrumentId(instrument.0 | UNNAMED),
+        };
         Ok(instrument)
     }
 
