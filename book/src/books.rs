@@ -6,66 +6,22 @@
 
 use crate::anomaly::{Anomaly, AnomalyTable};
 use crate::arena::{Arena, ArenaError};
-use crate::bbo::{Bbo, Quote};
+use crate::bbo::Quote;
 use crate::capacity::Capacity;
 use crate::event::{Event, Kind, Side};
-use crate::index::{Found, OrderIndex, Place};
+use crate::index::{Found, OrderIndex, Place, Vacancy};
 use crate::instrument::Instruments;
-use crate::ladder::Ladders;
-use crate::level::{Key, LevelPool, SideOf};
-use crate::order::{NONE, Order, OrderPool};
+use crate::level::SideOf;
+use crate::lookahead::LookAhead;
+use crate::order::{NONE, Order};
+use crate::queues::Queues;
+use crate::sides::{EMPTY_SIDE, SideHead, Sides, row_count};
 use crate::units::{InstrumentId, OrderId, Price, Quantity};
 
-/// One side of a book: what is needed to answer for its top.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SideHead {
-    pub(crate) best: Quote,
-    /// Slot of the best level, [`NONE`] when the side is empty.
-    pub(crate) best_level: u32,
-    /// First ladder block.
-    pub(crate) ladder: u32,
-    pub(crate) level_count: u32,
-    pub(crate) order_count: u32,
-}
-
-/// Both sides of a book: one cache line.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-pub(crate) struct BookHead(pub(crate) [SideHead; 2]);
-
-const _: () = assert!(size_of::<BookHead>() == 64);
-
-const EMPTY_SIDE: SideHead = SideHead {
-    best: Quote { price: Price(0), quantity: Quantity(0) },
-    best_level: NONE,
-    ladder: NONE,
-    level_count: 0,
-    order_count: 0,
-};
-const EMPTY_BOOK: BookHead = BookHead([EMPTY_SIDE; 2]);
-
-impl BookHead {
-    #[inline]
-    pub(crate) const fn side(&self, side: Side) -> &SideHead {
-        &self.0[side.index()]
-    }
-
-    #[inline]
-    const fn side_mut(&mut self, side: Side) -> &mut SideHead {
-        &mut self.0[side.index()]
-    }
-
-    /// What the BBO is made of, in a form that is quick to compare: price and quantity are 0 in an empty side.
-    #[inline]
-    const fn tops(&self) -> [Quote; 2] {
-        [self.0[0].best, self.0[1].best]
-    }
-
-    #[inline]
-    pub(crate) fn bbo(&self) -> Bbo {
-        let quote = |side: &SideHead| (side.best_level != NONE).then_some(side.best);
-        Bbo { bid: quote(&self.0[0]), ask: quote(&self.0[1]) }
-    }
+/// What the BBO is made of, in a form that is quick to compare: price and quantity are 0 in an empty side.
+#[inline]
+const fn tops(sides: &[SideHead; 2]) -> [Quote; 2] {
+    [sides[0].best, sides[1].best]
 }
 
 /// What the books keep of an instrument beside its sides.
@@ -128,19 +84,30 @@ impl Execution {
     }
 }
 
-/// The instrument of the order in a slot, by way of its level.
-#[inline]
-fn instrument_of(orders: &OrderPool<'_>, levels: &LevelPool<'_>, slot: u32) -> InstrumentId {
-    levels.get(orders.get(slot).level).side_of.instrument()
+/// What an event did to its book: whether the BBO differs from before, and what did not fit.
+#[derive(Clone, Copy, Debug, Default)]
+struct Outcome {
+    bbo_changed: bool,
+    anomaly: Option<Anomaly>,
+}
+
+impl Outcome {
+    #[inline]
+    const fn fits(bbo_changed: bool) -> Self {
+        Self { bbo_changed, anomaly: None }
+    }
+
+    #[inline]
+    const fn but(self, anomaly: Anomaly) -> Self {
+        Self { anomaly: Some(anomaly), ..self }
+    }
 }
 
 /// The books of one core, in memory of one [`Arena`].
 #[derive(Debug)]
 pub struct Books<'a> {
-    pub(crate) heads: &'a mut [BookHead],
-    pub(crate) orders: OrderPool<'a>,
-    pub(crate) levels: LevelPool<'a>,
-    pub(crate) ladders: Ladders<'a>,
+    pub(crate) sides: Sides<'a>,
+    pub(crate) queues: Queues<'a>,
     pub(crate) index: OrderIndex<'a>,
     pub(crate) marks: &'a mut [Marks],
     /// BBO at the end of the venue's last transaction, kept only while [`Marks::PENDING`] is set.
@@ -150,6 +117,7 @@ pub struct Books<'a> {
     pub(crate) capacity: Capacity,
     pub(crate) highest_instrument: InstrumentId,
     pub(crate) last_execution: Option<Execution>,
+    pub(crate) ahead: LookAhead,
 }
 
 impl<'a> Books<'a> {
@@ -158,20 +126,19 @@ impl<'a> Books<'a> {
     /// # Errors
     /// When the arena is too small.
     pub fn new(arena: &'a Arena, capacity: Capacity) -> Result<Self, ArenaError> {
-        let rows = capacity.instruments_max as usize + 1;
+        let rows = row_count(capacity);
         Ok(Self {
-            heads: arena.slice(rows, EMPTY_BOOK)?,
-            orders: OrderPool::new(arena, capacity)?,
-            levels: LevelPool::new(arena, capacity)?,
-            ladders: Ladders::new(arena, capacity)?,
+            sides: Sides::new(arena, capacity)?,
+            queues: Queues::new(arena, capacity)?,
             index: OrderIndex::new(arena, capacity)?,
             marks: arena.slice(rows, Marks::default())?,
-            published: arena.slice(rows, EMPTY_BOOK.tops())?,
+            published: arena.slice(rows, [EMPTY_SIDE.best; 2])?,
             instruments: Instruments::new(arena, capacity)?,
             anomalies: AnomalyTable::new(arena, rows)?,
             capacity,
             highest_instrument: InstrumentId::ALL,
             last_execution: None,
+            ahead: LookAhead::default(),
         })
     }
 
@@ -186,37 +153,61 @@ impl<'a> Books<'a> {
     /// | Modify | id unknown; quantity 0, at a maximum | added; order removed |
     /// | Clear, Gap | a Gap always | all books of the event's instrument stale |
     ///
-    /// Cost: look-up of the order, and a step or two of its level; a walk over the levels ahead where a level comes or
-    /// goes; all orders of the instrument for a Clear.
+    /// Cost: look-up of the order, and a step or two of its level; a search among the levels where one comes or goes away
+    /// from the touch; all orders of the instrument for a Clear.
     #[inline]
     pub fn apply(&mut self, event: &Event) -> Applied {
-        if event.instrument == InstrumentId::ALL {
-            return self.apply_to_all(event);
-        }
         let row = event.instrument.index();
-        if row >= self.heads.len() {
-            return self.blame(event.instrument, Anomaly::Capacity);
+        if row.wrapping_sub(1) >= self.marks.len() - 1 {
+            return self.apply_elsewhere(event);
         }
         if event.instrument > self.highest_instrument {
             self.highest_instrument = event.instrument;
         }
-        let before = self.heads[row].tops();
-        let anomaly = self.dispatch(event);
+        if !event.is_last() || self.marks[row].has(Marks::PENDING) {
+            return self.apply_in_transaction(event);
+        }
+        let Outcome { bbo_changed, anomaly } = self.dispatch(event);
         if let Some(anomaly) = anomaly {
-            self.marks[row].set(Marks::STALE, true);
-            self.anomalies.count(event.instrument, anomaly);
+            self.blame_book(event.instrument, anomaly);
+        }
+        Applied { bbo_changed, bbo_published: bbo_changed, anomaly }
+    }
+
+    /// Applies an event of a transaction with more than one.
+    #[inline(never)]
+    fn apply_in_transaction(&mut self, event: &Event) -> Applied {
+        let row = event.instrument.index();
+        let before = self.tops(row);
+        let Outcome { anomaly, .. } = self.dispatch(event);
+        if let Some(anomaly) = anomaly {
+            self.blame_book(event.instrument, anomaly);
         }
         let (bbo_changed, bbo_published) = self.compare(row, before, event.is_last());
         Applied { bbo_changed, bbo_published, anomaly }
     }
 
     #[inline]
-    fn dispatch(&mut self, event: &Event) -> Option<Anomaly> {
+    fn tops(&self, row: usize) -> [Quote; 2] {
+        tops(&self.sides.heads()[row])
+    }
+
+    #[inline]
+    fn dispatch(&mut self, event: &Event) -> Outcome {
         match event.kind() {
             Some(Kind::Add) => self.add(event),
             Some(kind @ (Kind::Execute | Kind::ExecuteAt | Kind::Reduce)) => self.reduce(event, kind != Kind::Reduce),
             Some(Kind::Delete) => self.delete(event),
             Some(Kind::Replace) => self.replace(event),
+            _ => self.dispatch_rare(event),
+        }
+    }
+
+    #[inline(never)]
+    fn dispatch_rare(&mut self, event: &Event) -> Outcome {
+        let row = event.instrument.index();
+        let before = self.tops(row);
+        let anomaly = match event.kind() {
             Some(Kind::Modify) => self.modify(event),
             Some(Kind::Clear) => {
                 self.clear(event.instrument, event.order_id.0 == 1);
@@ -228,7 +219,13 @@ impl<'a> Books<'a> {
                 None
             }
             Some(
-                Kind::Trade
+                Kind::Add
+                | Kind::Execute
+                | Kind::ExecuteAt
+                | Kind::Reduce
+                | Kind::Delete
+                | Kind::Replace
+                | Kind::Trade
                 | Kind::Cross
                 | Kind::Break
                 | Kind::Status
@@ -238,13 +235,14 @@ impl<'a> Books<'a> {
                 | Kind::BboUpdate,
             ) => None,
             None => Some(Anomaly::Malformed),
-        }
+        };
+        Outcome { bbo_changed: self.tops(row) != before, anomaly }
     }
 
     /// Says what changed since `before`, and keeps what the end of the venue's transaction will be compared with.
     #[inline]
     fn compare(&mut self, row: usize, before: [Quote; 2], is_last: bool) -> (bool, bool) {
-        let now = self.heads[row].tops();
+        let now = self.tops(row);
         let changed = now != before;
         let pending = self.marks[row].has(Marks::PENDING);
         if is_last && !pending {
@@ -261,6 +259,13 @@ impl<'a> Books<'a> {
         (changed, false)
     }
 
+    /// Counts an anomaly of a book that exists, and marks the book.
+    #[cold]
+    fn blame_book(&mut self, instrument: InstrumentId, anomaly: Anomaly) {
+        self.marks[instrument.index()].set(Marks::STALE, true);
+        self.anomalies.count(instrument, anomaly);
+    }
+
     /// Counts an anomaly that no book can be marked for.
     #[cold]
     fn blame(&mut self, instrument: InstrumentId, anomaly: Anomaly) -> Applied {
@@ -268,8 +273,12 @@ impl<'a> Books<'a> {
         Applied { anomaly: Some(anomaly), ..Applied::default() }
     }
 
+    /// Applies an event for all instruments, or for one beyond the capacity.
     #[cold]
-    fn apply_to_all(&mut self, event: &Event) -> Applied {
+    fn apply_elsewhere(&mut self, event: &Event) -> Applied {
+        if event.instrument != InstrumentId::ALL {
+            return self.blame(event.instrument, Anomaly::Capacity);
+        }
         let rows = 1..=self.highest_instrument.index();
         match event.kind() {
             Some(Kind::Clear) => {
@@ -277,7 +286,7 @@ impl<'a> Books<'a> {
                 // Before the instruments, each of which would look for its own.
                 self.index.forget_dropped(InstrumentId::ALL);
                 for row in rows {
-                    let before = self.heads[row].tops();
+                    let before = self.tops(row);
                     self.clear(InstrumentId(row as u32), event.order_id.0 == 1);
                     let (changed, published) = self.compare(row, before, event.is_last());
                     self.marks[row].set(Marks::CHANGED, changed);
@@ -313,227 +322,238 @@ impl<'a> Books<'a> {
     /// What the index knows of an id under an instrument.
     #[inline]
     pub(crate) fn find(&self, instrument: InstrumentId, id: OrderId) -> Option<(Place, Found)> {
-        self.index.find(instrument, id, |slot| instrument_of(&self.orders, &self.levels, slot))
+        self.index.find(&self.queues, instrument, id)
     }
 
     #[inline]
-    fn add(&mut self, event: &Event) -> Option<Anomaly> {
-        let found = self.find(event.instrument, event.order_id);
-        if let Some((_, Found::Live(_))) = found {
-            return Some(Anomaly::DuplicateOrder);
+    fn add(&mut self, event: &Event) -> Outcome {
+        let vacancy = self.index.vacancy(&self.queues, event.order_id);
+        if vacancy.is_none()
+            && let Some(anomaly) = self.make_way(event)
+        {
+            return Outcome::default().but(anomaly);
         }
         let Some(side) = event.side().filter(|_| event.quantity.0 > 0) else {
-            return Some(Anomaly::Malformed);
+            return Outcome::default().but(Anomaly::Malformed);
         };
-        if let Some((place, Found::Dropped)) = found {
-            self.index.remove(place);
+        self.place(SideOf::new(event.instrument, side), event.order_id, event.price, event.quantity, vacancy)
+    }
+
+    /// Looks closer at an id to be added that is not plainly new: says what is wrong, or forgets that it was dropped.
+    #[inline(never)]
+    fn make_way(&mut self, event: &Event) -> Option<Anomaly> {
+        match self.find(event.instrument, event.order_id)? {
+            (_, Found::Live(_)) => Some(Anomaly::DuplicateOrder),
+            dropped => {
+                if event.side().is_some() && event.quantity.0 > 0 {
+                    self.index.remove(&mut self.queues, dropped);
+                }
+                None
+            }
         }
-        self.place(event.instrument, event.order_id, side, event.price, event.quantity)
     }
 
     /// Puts an order with a quantity above 0 whose id is not in the index at the tail of its level.
     #[inline]
     fn place(
         &mut self,
-        instrument: InstrumentId,
+        side_of: SideOf,
         id: OrderId,
-        side: Side,
         price: Price,
         quantity: Quantity,
-    ) -> Option<Anomaly> {
-        let Ok(quantity) = u32::try_from(quantity.0) else {
-            self.index.insert_dropped(instrument, id);
-            return Some(Anomaly::Capacity);
-        };
-        let key = Key::new(side, price);
-        let head = self.heads[instrument.index()].side_mut(side);
-        let found = if head.best_level != NONE && head.best.price == price {
-            Some(head.best_level)
-        } else {
-            match self.ladders.find(head.ladder, key) {
-                Ok((_, level)) => Some(level),
-                Err(position) => {
-                    let taken =
-                        if self.orders.is_full() { None } else { self.levels.take(SideOf::new(instrument, side), key) };
-                    if let Some(level) = taken {
-                        self.ladders.insert(&mut head.ladder, position, key, level);
-                        head.level_count += 1;
-                        if head.best_level == NONE || key > Key::new(side, head.best.price) {
-                            head.best_level = level;
-                            head.best = Quote { price, quantity: Quantity(0) };
-                        }
-                    }
-                    taken
-                }
-            }
-        };
-        let order = |level| Order { quantity, level, ahead: NONE, behind: NONE };
-        let Some(slot) = found.and_then(|level| self.orders.take(id, order(level))) else {
-            self.index.insert_dropped(instrument, id);
-            return Some(Anomaly::Capacity);
-        };
-        self.levels.push_back(&mut self.orders, slot);
-        head.order_count += 1;
-        if found == Some(head.best_level) {
-            head.best.quantity.0 += u64::from(quantity);
+        vacancy: Option<Vacancy>,
+    ) -> Outcome {
+        let key = side_of.key(price);
+        let Ok(quantity) = u32::try_from(quantity.0) else { return self.drop_order(side_of, id) };
+        if self.queues.has_all_orders() {
+            return self.drop_order(side_of, id);
         }
-        let (orders, levels) = (&self.orders, &self.levels);
-        self.index.insert(instrument, id, slot, |slot| instrument_of(orders, levels, slot));
-        None
+        let Some(level) = self.sides.level_for(&mut self.queues, &self.instruments, side_of, key) else {
+            return self.drop_order(side_of, id);
+        };
+        let slot = match vacancy {
+            Some(vacancy) => self.index.take(vacancy),
+            None => self.index.insert(&mut self.queues, side_of.instrument(), id),
+        };
+        self.queues.push_back(slot, level, quantity);
+        let head = self.sides.head_mut(side_of);
+        head.order_count += 1;
+        let is_best = head.is_best(side_of, key);
+        if is_best {
+            head.best_level = level;
+            head.best = Quote { price, quantity: Quantity(self.queues.total(level).quantity) };
+        }
+        Outcome::fits(is_best)
+    }
+
+    /// Remembers an order for which there is no room.
+    #[cold]
+    fn drop_order(&mut self, side_of: SideOf, id: OrderId) -> Outcome {
+        self.index.insert_dropped(side_of.instrument(), id);
+        Outcome::default().but(Anomaly::Capacity)
     }
 
     #[inline]
-    fn reduce(&mut self, event: &Event, is_execution: bool) -> Option<Anomaly> {
+    fn reduce(&mut self, event: &Event, is_execution: bool) -> Outcome {
         match self.find(event.instrument, event.order_id) {
-            Some((place, Found::Live(slot))) => {
-                let left = u64::from(self.orders.get(slot).quantity);
+            Some(found @ (_, Found::Live(slot))) => {
+                let left = u64::from(self.queues.order(slot).quantity);
                 if is_execution {
                     self.note_execution(event, slot, left);
                 }
                 if event.quantity.0 < left {
-                    self.shrink(slot, event.quantity.0 as u32);
-                    return None;
+                    return Outcome::fits(self.shrink(slot, event.quantity.0 as u32));
                 }
-                self.index.remove(place);
-                self.take_out(slot);
-                (event.quantity.0 > left).then_some(Anomaly::Overfill)
+                let outcome = Outcome::fits(self.take_out(slot));
+                self.index.remove(&mut self.queues, found);
+                if event.quantity.0 > left { outcome.but(Anomaly::Overfill) } else { outcome }
             }
-            Some((_, Found::Dropped)) => None,
-            None => Some(Anomaly::UnknownOrder),
+            Some((_, Found::Dropped)) => Outcome::default(),
+            None => Outcome::default().but(Anomaly::UnknownOrder),
         }
     }
 
     /// Keeps what an execution is about to do to the order in `slot`.
     #[inline]
     fn note_execution(&mut self, event: &Event, slot: u32, left: u64) {
-        let level = self.levels.get(self.orders.get(slot).level);
-        let side = level.side_of.side();
+        let level = self.queues.order(slot).level;
+        let side = self.queues.queue(level).side_of.side();
         self.last_execution = Some(Execution {
             instrument: event.instrument,
             id: event.order_id,
             side,
-            price: level.key.price(side),
+            price: self.queues.total(level).key.price(side),
             quantity: event.quantity.min(Quantity(left)),
             match_id: event.reference,
         });
     }
 
     #[inline]
-    fn delete(&mut self, event: &Event) -> Option<Anomaly> {
+    fn delete(&mut self, event: &Event) -> Outcome {
         match self.find(event.instrument, event.order_id) {
-            Some((place, found)) => {
-                self.index.remove(place);
-                if let Found::Live(slot) = found {
-                    self.take_out(slot);
-                }
-                None
+            Some(found) => {
+                let bbo_changed = match found {
+                    (_, Found::Live(slot)) => self.take_out(slot),
+                    (_, Found::Dropped) => false,
+                };
+                self.index.remove(&mut self.queues, found);
+                Outcome::fits(bbo_changed)
             }
-            None => Some(Anomaly::UnknownOrder),
+            None => Outcome::default().but(Anomaly::UnknownOrder),
         }
     }
 
     #[inline]
-    fn replace(&mut self, event: &Event) -> Option<Anomaly> {
-        let Some((place, found)) = self.find(event.instrument, event.order_id) else {
-            return Some(Anomaly::UnknownOrder);
-        };
-        self.index.remove(place);
-        let side = match found {
-            Found::Live(slot) => Some(self.take_out(slot).side()),
-            Found::Dropped => None,
+    fn replace(&mut self, event: &Event) -> Outcome {
+        let Some(found) = self.find(event.instrument, event.order_id) else {
+            return Outcome::default().but(Anomaly::UnknownOrder);
         };
         let new_id = event.new_order_id();
+        let (_, Found::Live(slot)) = found else {
+            self.index.remove(&mut self.queues, found);
+            return self.replace_dropped(event);
+        };
+        let side_of = self.queues.side_of(slot);
+        let before = self.sides.head(side_of).best;
+        let removed = Outcome::fits(self.take_out(slot));
+        self.index.remove(&mut self.queues, found);
+        let vacancy = self.index.vacancy(&self.queues, new_id);
+        if vacancy.is_none() {
+            match self.find(event.instrument, new_id) {
+                Some((_, Found::Live(_))) => return removed.but(Anomaly::DuplicateOrder),
+                Some(dropped) => self.index.remove(&mut self.queues, dropped),
+                None => {}
+            }
+        }
+        if event.quantity.0 == 0 {
+            return removed.but(Anomaly::Malformed);
+        }
+        let placed = self.place(side_of, new_id, event.price, event.quantity, vacancy);
+        Outcome { bbo_changed: self.sides.head(side_of).best != before, ..placed }
+    }
+
+    /// Nobody knows the side of an order that was dropped: its successor is dropped as well.
+    #[cold]
+    fn replace_dropped(&mut self, event: &Event) -> Outcome {
+        let new_id = event.new_order_id();
         match self.find(event.instrument, new_id) {
-            Some((_, Found::Live(_))) => return Some(Anomaly::DuplicateOrder),
-            Some((place, Found::Dropped)) => self.index.remove(place),
+            Some((_, Found::Live(_))) => return Outcome::default().but(Anomaly::DuplicateOrder),
+            Some(dropped) => self.index.remove(&mut self.queues, dropped),
             None => {}
         }
         if event.quantity.0 == 0 {
-            return Some(Anomaly::Malformed);
+            return Outcome::default().but(Anomaly::Malformed);
         }
-        let Some(side) = side else {
-            // Nobody knows the side of an order that was dropped: its successor is dropped as well.
-            self.index.insert_dropped(event.instrument, new_id);
-            return None;
-        };
-        self.place(event.instrument, new_id, side, event.price, event.quantity)
+        self.index.insert_dropped(event.instrument, new_id);
+        Outcome::default()
     }
 
     fn modify(&mut self, event: &Event) -> Option<Anomaly> {
         let (instrument, id) = (event.instrument, event.order_id);
-        let Some((place, found)) = self.find(instrument, id) else {
+        let Some(found) = self.find(instrument, id) else {
             if let Some(side) = event.side().filter(|_| event.quantity.0 > 0) {
-                self.place(instrument, id, side, event.price, event.quantity);
+                self.place(SideOf::new(instrument, side), id, event.price, event.quantity, None);
             }
             return Some(Anomaly::UnknownOrder);
         };
-        let Found::Live(slot) = found else { return None };
+        let (_, Found::Live(slot)) = found else { return None };
         if event.quantity.0 == 0 {
-            self.index.remove(place);
             self.take_out(slot);
+            self.index.remove(&mut self.queues, found);
             return Some(Anomaly::Malformed);
         }
-        let Order { quantity: left, level, .. } = *self.orders.get(slot);
-        let resting = self.levels.get(level);
-        let old_side = resting.side_of.side();
+        let Order { quantity: left, level, .. } = *self.queues.order(slot);
+        let old_side = self.queues.queue(level).side_of.side();
         let side = event.side().unwrap_or(old_side);
         if side == old_side
-            && resting.key.price(side) == event.price
+            && self.queues.total(level).key.price(side) == event.price
             && let Some(less) = u64::from(left).checked_sub(event.quantity.0)
         {
             self.shrink(slot, less as u32);
             return None;
         }
-        self.index.remove(place);
         self.take_out(slot);
-        self.place(instrument, id, side, event.price, event.quantity)
+        self.index.remove(&mut self.queues, found);
+        self.place(SideOf::new(instrument, side), id, event.price, event.quantity, None).anomaly
     }
 
-    /// Takes `less` off an order that has more; its place in the queue stays.
+    /// The venue's id of the order in a slot.
     #[inline]
-    fn shrink(&mut self, slot: u32, less: u32) {
-        let order = self.orders.get_mut(slot);
-        order.quantity -= less;
-        let number = order.level;
-        let level = self.levels.get_mut(number);
-        level.quantity -= u64::from(less);
-        let side_of = level.side_of;
-        let head = self.heads[side_of.instrument().index()].side_mut(side_of.side());
-        if head.best_level == number {
+    pub(crate) fn id(&self, slot: u32) -> OrderId {
+        self.index.id(&self.queues, slot)
+    }
+
+    /// Takes `less` off an order that has more; its place in the queue stays. Says whether the BBO changed.
+    #[inline]
+    fn shrink(&mut self, slot: u32, less: u32) -> bool {
+        let level = self.queues.shrink(slot, less);
+        let head = self.sides.head_mut(self.queues.queue(level).side_of);
+        let is_best = head.best_level == level;
+        if is_best {
             head.best.quantity.0 -= u64::from(less);
         }
+        is_best && less > 0
     }
 
-    /// Takes an order whose index entry is gone out of its book, and its level with it when it was the last.
+    /// Takes an order whose index entry is gone out of its book, and its level with it when it was the last. Says whether
+    /// the BBO changed.
     #[inline]
-    fn take_out(&mut self, slot: u32) -> SideOf {
-        self.levels.unlink(&mut self.orders, slot);
-        let Order { quantity, level: number, .. } = *self.orders.get(slot);
-        self.orders.give_back(slot);
-        let level = self.levels.get(number);
-        let (side_of, key, is_empty) = (level.side_of, level.key, level.order_count == 0);
-        let head = self.heads[side_of.instrument().index()].side_mut(side_of.side());
+    fn take_out(&mut self, slot: u32) -> bool {
+        let Order { quantity, level, .. } = self.queues.remove(slot);
+        let queue = *self.queues.queue(level);
+        let head = self.sides.head_mut(queue.side_of);
         head.order_count -= 1;
-        let was_best = head.best_level == number;
+        let was_best = head.best_level == level;
         if was_best {
             head.best.quantity.0 -= u64::from(quantity);
         }
-        if is_empty {
-            self.levels.give_back(number);
-            head.level_count -= 1;
-            if let Ok((position, _)) = self.ladders.find(head.ladder, key) {
-                self.ladders.remove(&mut head.ladder, position);
-            }
-            if was_best && head.ladder == NONE {
-                (head.best, head.best_level) = (EMPTY_SIDE.best, NONE);
-            } else if was_best {
-                let (key, level) = self.ladders.best(head.ladder);
-                head.best_level = level;
-                head.best =
-                    Quote { price: key.price(side_of.side()), quantity: Quantity(self.levels.get(level).quantity) };
+        if queue.order_count == 0 {
+            self.sides.end_level(&mut self.queues, queue.side_of, level);
+            if was_best {
+                self.sides.renew_best(&self.queues, queue.side_of);
             }
         }
-        side_of
+        was_best
     }
 
     /// Takes every order of an instrument out; ends its staleness when a snapshot follows.
@@ -541,15 +561,16 @@ impl<'a> Books<'a> {
     fn clear(&mut self, instrument: InstrumentId, snapshot_follows: bool) {
         for side in Side::BOTH {
             loop {
-                let best_level = self.heads[instrument.index()].side(side).best_level;
+                let best_level = self.sides.head(SideOf::new(instrument, side)).best_level;
                 if best_level == NONE {
                     break;
                 }
-                let slot = self.levels.get(best_level).first;
-                if let Some((place, _)) = self.find(instrument, self.orders.id(slot)) {
-                    self.index.remove(place);
-                }
+                let slot = self.queues.queue(best_level).first;
+                let found = self.find(instrument, self.id(slot));
                 self.take_out(slot);
+                if let Some(found) = found {
+                    self.index.remove(&mut self.queues, found);
+                }
             }
         }
         self.index.forget_dropped(instrument);

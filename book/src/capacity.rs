@@ -50,8 +50,10 @@ impl MemoryRow {
 }
 
 impl Capacity {
-    /// Largest maximum of orders and levels: indices are 32 bits wide and two values are reserved.
-    pub const COUNT_LIMIT: u32 = u32::MAX - 16;
+    /// Largest maximum of orders: they share 32-bit indices with the levels.
+    pub const ORDERS_LIMIT: u32 = 1 << 30;
+    /// Largest maximum of levels.
+    pub const LEVELS_LIMIT: u32 = 1 << 29;
     /// Largest maximum of instruments.
     pub const INSTRUMENTS_LIMIT: u32 = 1 << 24;
 
@@ -59,8 +61,8 @@ impl Capacity {
     pub fn check(self) -> Result<Self, CapacityError> {
         for (what, found, limit) in [
             ("instruments", self.instruments_max, Self::INSTRUMENTS_LIMIT),
-            ("orders", self.orders_max, Self::COUNT_LIMIT),
-            ("levels", self.levels_max, Self::COUNT_LIMIT),
+            ("orders", self.orders_max, Self::ORDERS_LIMIT),
+            ("levels", self.levels_max, Self::LEVELS_LIMIT),
         ] {
             if found == 0 || found > limit {
                 return Err(CapacityError { what, found, limit });

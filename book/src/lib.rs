@@ -43,7 +43,10 @@ mod memory;
 mod order;
 mod prefetch;
 mod queries;
+mod queues;
 pub mod reference;
+mod sides;
+mod tick;
 mod units;
 mod validate;
 

@@ -3,21 +3,22 @@
 use crate::anomaly::AnomalyCounts;
 use crate::arena::ARENA_ALIGN;
 use crate::bbo::Quote;
-use crate::books::{BookHead, Marks};
+use crate::books::Marks;
 use crate::capacity::{Capacity, MemoryRow};
-use crate::{index, instrument, ladder, level, order};
+use crate::sides::row_count;
+use crate::{index, instrument, ladder, queues, sides, tick};
 
 impl Capacity {
     /// The parts of the books with what each takes.
     pub fn memory(self) -> Vec<MemoryRow> {
-        let count = self.instruments_max as usize + 1;
+        let count = row_count(self);
         let mut rows = Vec::from(index::memory(self));
-        rows.extend(order::memory(self));
+        rows.extend(queues::memory(self));
         rows.extend([
-            level::memory(self),
             ladder::memory(self),
             instrument::memory(self),
-            MemoryRow { part: "books", count, bytes_each: size_of::<BookHead>() },
+            sides::memory(self),
+            tick::memory(),
             MemoryRow { part: "published tops", count, bytes_each: size_of::<[Quote; 2]>() },
             MemoryRow { part: "anomaly counters", count, bytes_each: size_of::<AnomalyCounts>() },
             MemoryRow { part: "marks", count, bytes_each: size_of::<Marks>() },

@@ -1,13 +1,12 @@
 //! What can be asked of all books: tops, orders, counts. None of it copies or allocates.
 
 use crate::anomaly::AnomalyCounts;
-use crate::bbo::Bbo;
-use crate::books::{BookHead, Books, Execution, Marks};
+use crate::books::{Books, Execution, Marks};
 use crate::capacity::Capacity;
 use crate::event::Side;
 use crate::index::Found;
 use crate::instrument::Instruments;
-use crate::order::{NONE, Order};
+use crate::order::Order;
 use crate::units::{InstrumentId, OrderId, Price, Quantity};
 
 /// An order as it rests in its book.
@@ -33,12 +32,6 @@ pub struct QueuePosition {
 }
 
 impl<'a> Books<'a> {
-    /// The BBO of an instrument. Cost: one cache line. Empty for an instrument without a book.
-    #[inline]
-    pub fn bbo(&self, instrument: InstrumentId) -> Bbo {
-        self.heads.get(instrument.index()).map_or_else(Bbo::default, BookHead::bbo)
-    }
-
     /// Whether an anomaly was seen since the last snapshot of the instrument.
     #[inline]
     pub fn is_stale(&self, instrument: InstrumentId) -> bool {
@@ -55,19 +48,23 @@ impl<'a> Books<'a> {
     /// A live order. Cost: one look-up, its order, id and level.
     pub fn order(&self, instrument: InstrumentId, id: OrderId) -> Option<RestingOrder> {
         let Some((_, Found::Live(slot))) = self.find(instrument, id) else { return None };
-        let Order { quantity, level, .. } = *self.orders.get(slot);
-        let level = self.levels.get(level);
-        let side = level.side_of.side();
-        Some(RestingOrder { id, side, price: level.key.price(side), quantity: Quantity(u64::from(quantity)) })
+        let Order { quantity, level, .. } = *self.queues.order(slot);
+        let side = self.queues.queue(level).side_of.side();
+        Some(RestingOrder {
+            id,
+            side,
+            price: self.queues.total(level).key.price(side),
+            quantity: Quantity(u64::from(quantity)),
+        })
     }
 
     /// Orders and quantity ahead of a live order at its price. Cost: as many steps as there are orders ahead.
     pub fn queue_position(&self, instrument: InstrumentId, id: OrderId) -> Option<QueuePosition> {
         let Some((_, Found::Live(slot))) = self.find(instrument, id) else { return None };
         let mut position = QueuePosition { orders_ahead: 0, quantity_ahead: Quantity(0) };
-        let mut ahead = self.orders.get(slot).ahead;
-        while ahead != NONE {
-            let order = self.orders.get(ahead);
+        let Order { level, mut ahead, .. } = *self.queues.order(slot);
+        while ahead != level {
+            let order = self.queues.order(ahead);
             position.orders_ahead += 1;
             position.quantity_ahead.0 += u64::from(order.quantity);
             ahead = order.ahead;
@@ -108,12 +105,12 @@ impl<'a> Books<'a> {
 
     /// Live orders over all books.
     pub const fn live_orders(&self) -> u32 {
-        self.orders.live()
+        self.queues.live_orders()
     }
 
     /// Price levels over all books.
     pub const fn level_count(&self) -> u32 {
-        self.levels.live()
+        self.queues.live_levels()
     }
 
     /// The maxima.

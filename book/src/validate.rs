@@ -3,7 +3,7 @@
 use crate::books::Books;
 use crate::event::Side;
 use crate::index::Found;
-use crate::level::{Key, SideOf};
+use crate::level::{Key, SideOf, Total};
 use crate::order::NONE;
 use crate::units::InstrumentId;
 
@@ -43,21 +43,26 @@ impl Books<'_> {
     }
 
     fn validate_side(&self, instrument: InstrumentId, side: Side) -> Result<(u32, u32), &'static str> {
-        let head = self.heads[instrument.index()].side(side);
-        self.ladders.validate(head.ladder)?;
-        let (mut orders, mut levels) = (0, 0);
-        for number in self.ladders.levels(head.ladder) {
-            let level = self.levels.get(number);
-            if level.side_of != SideOf::new(instrument, side) {
-                return Err("a level stands in the ladder of another side");
+        let side_of = SideOf::new(instrument, side);
+        let head = self.sides.head(side_of);
+        self.sides.validate(&self.queues, side_of)?;
+        let (mut orders, mut levels, mut better) = (0, 0, None);
+        for number in self.sides.levels(&self.queues, side_of) {
+            let Total { key, quantity } = *self.queues.total(number);
+            if self.queues.queue(number).side_of != side_of {
+                return Err("a level stands on another side than its own");
             }
-            if self.ladders.find(head.ladder, level.key).map(|(_, found)| found).ok() != Some(number) {
+            if self.sides.find(side_of, key) != Some(number) {
                 return Err("a level is not found by its own price");
             }
+            if better.is_some_and(|better| key >= better) {
+                return Err("levels are out of order");
+            }
+            better = Some(key);
             if levels == 0
                 && (head.best_level != number
-                    || Key::new(side, head.best.price) != level.key
-                    || head.best.quantity.0 != level.quantity)
+                    || Key::new(side, head.best.price) != key
+                    || head.best.quantity.0 != quantity)
             {
                 return Err("the cached top differs from the best level");
             }
@@ -74,17 +79,17 @@ impl Books<'_> {
     }
 
     fn validate_queue(&self, instrument: InstrumentId, number: u32) -> Result<u32, &'static str> {
-        let level = self.levels.get(number);
-        let (mut slot, mut ahead, mut count, mut quantity) = (level.first, NONE, 0, 0);
-        while slot != NONE {
-            let order = self.orders.get(slot);
+        let (queue, total) = (self.queues.queue(number), self.queues.total(number));
+        let (mut slot, mut ahead, mut count, mut quantity) = (queue.first, number, 0, 0);
+        while slot != number {
+            let order = self.queues.order(slot);
             if order.level != number || order.ahead != ahead {
                 return Err("an order does not link to its level and the order ahead");
             }
             if order.quantity == 0 {
                 return Err("an order without quantity rests in a queue");
             }
-            let found = self.find(instrument, self.orders.id(slot)).map(|(_, found)| found);
+            let found = self.find(instrument, self.id(slot)).map(|(_, found)| found);
             if found != Some(Found::Live(slot)) {
                 return Err("the index does not lead to an order in a queue");
             }
@@ -92,7 +97,7 @@ impl Books<'_> {
             quantity += u64::from(order.quantity);
             (ahead, slot) = (slot, order.behind);
         }
-        if count == 0 || level.last != ahead || level.order_count != count || level.quantity != quantity {
+        if count == 0 || queue.last != ahead || queue.order_count != count || total.quantity != quantity {
             return Err("a level's count, total or tail differs from its queue");
         }
         Ok(count)
