@@ -103,6 +103,17 @@ impl ItchStream {
         let mut messages = 0;
         let stop = loop {
             prefetch(bytes, position + AHEAD_BYTES);
+            if messages < max_messages
+                && batch.has_room_for_message()
+                && let Some(frame) = bytes[position..].first_chunk()
+                && let Some((event, length)) = self.decoder.decode_order(frame)
+            {
+                batch.push(event);
+                self.counts.by_type[usize::from(frame[PREFIX_LENGTH])] += 1;
+                messages += 1;
+                position += PREFIX_LENGTH + length;
+                continue;
+            }
             let payload = match next_frame(&bytes[position..]) {
                 Frame::Message(payload) => payload,
                 Frame::Incomplete => break Stop::Incomplete,

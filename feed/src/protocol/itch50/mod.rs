@@ -3,6 +3,7 @@
 mod decode;
 mod encode;
 mod message;
+mod order_shape;
 
 pub use decode::{Decoded, Decoder, PUBLISHER, SkipReason};
 pub use encode::append_message;
