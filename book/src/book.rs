@@ -4,7 +4,7 @@ use crate::bbo::Bbo;
 use crate::books::Books;
 use crate::digest::StateDigest;
 use crate::event::Side;
-use crate::level::SideOf;
+use crate::level::{Key, SideOf};
 use crate::order::NONE;
 use crate::sides::{SideHead, SideLevels};
 use crate::units::{InstrumentId, OrderId, Price, Quantity};
@@ -59,20 +59,51 @@ impl<'b> Book<'b> {
     }
 
     /// The levels of a side, best first. Cost: a step a level.
+    #[inline]
     pub fn levels(&self, side: Side) -> Levels<'b> {
         let slots = self.books.sides.levels(&self.books.queues, SideOf::new(self.instrument, side));
         Levels { books: self.books, side, slots }
     }
+
+    /// The level with `levels_ahead` better ones before it: 0 is the best. `None` where the side has no more than
+    /// those. Cost: a short step for each level ahead, and one level.
+    #[inline]
+    pub fn nth_level(&self, side: Side, levels_ahead: u32) -> Option<LevelView<'b>> {
+        if levels_ahead >= self.level_count(side) {
+            return None;
+        }
+        self.levels(side).nth(levels_ahead as usize)
+    }
+
+    /// The level at exactly this price, and with it its orders in queue order. Cost: some arithmetic near the touch; a
+    /// search among the levels far from it.
+    #[inline]
+    pub fn level_at(&self, side: Side, price: Price) -> Option<LevelView<'b>> {
+        let level = self.books.sides.find(SideOf::new(self.instrument, side), Key::new(side, price))?;
+        Some(LevelView::new(self.books, side, level))
+    }
 }
 
 impl<'b> LevelView<'b> {
+    #[inline]
+    fn new(books: &'b Books<'b>, side: Side, level: u32) -> Self {
+        let total = books.queues.total(level);
+        Self {
+            books,
+            price: total.key.price(side),
+            quantity: Quantity(total.quantity),
+            order_count: books.queues.queue(level).order_count,
+            level,
+        }
+    }
+
     /// The orders of the level with what is left of them, first in the queue first. Cost: a step an order.
     pub fn orders(&self) -> Orders<'b> {
         Orders { books: self.books, level: self.level, slot: self.books.queues.queue(self.level).first }
     }
 }
 
-/// Iterator over the levels of a side, best first.
+/// Iterator over the levels of a side, best first. Passing over levels with `nth` is cheaper than looking at them.
 #[derive(Clone, Debug)]
 pub struct Levels<'b> {
     books: &'b Books<'b>,
@@ -85,15 +116,12 @@ impl<'b> Iterator for Levels<'b> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let level = self.slots.next()?;
-        let total = self.books.queues.total(level);
-        Some(LevelView {
-            books: self.books,
-            price: total.key.price(self.side),
-            quantity: Quantity(total.quantity),
-            order_count: self.books.queues.queue(level).order_count,
-            level,
-        })
+        self.slots.next().map(|level| LevelView::new(self.books, self.side, level))
+    }
+
+    #[inline]
+    fn nth(&mut self, count: usize) -> Option<Self::Item> {
+        self.slots.nth(count).map(|level| LevelView::new(self.books, self.side, level))
     }
 }
 

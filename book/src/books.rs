@@ -11,6 +11,7 @@ use crate::capacity::Capacity;
 use crate::event::{Event, Kind, Side};
 use crate::index::{Found, OrderIndex, Place, Vacancy};
 use crate::instrument::Instruments;
+use crate::last_trade::LastTrades;
 use crate::level::SideOf;
 use crate::lookahead::LookAhead;
 use crate::order::{NONE, Order};
@@ -117,6 +118,7 @@ pub struct Books<'a> {
     pub(crate) capacity: Capacity,
     pub(crate) highest_instrument: InstrumentId,
     pub(crate) last_execution: Option<Execution>,
+    pub(crate) last_trades: LastTrades<'a>,
     pub(crate) ahead: LookAhead,
 }
 
@@ -138,6 +140,7 @@ impl<'a> Books<'a> {
             capacity,
             highest_instrument: InstrumentId::ALL,
             last_execution: None,
+            last_trades: LastTrades::new(arena, capacity)?,
             ahead: LookAhead::default(),
         })
     }
@@ -218,6 +221,14 @@ impl<'a> Books<'a> {
                 self.instruments.apply(event);
                 None
             }
+            Some(Kind::Trade | Kind::Cross) => {
+                self.last_trades.note(event, event.side(), event.price);
+                None
+            }
+            Some(Kind::Break) => {
+                self.last_trades.note_break(event);
+                None
+            }
             Some(
                 Kind::Add
                 | Kind::Execute
@@ -225,9 +236,6 @@ impl<'a> Books<'a> {
                 | Kind::Reduce
                 | Kind::Delete
                 | Kind::Replace
-                | Kind::Trade
-                | Kind::Cross
-                | Kind::Break
                 | Kind::Status
                 | Kind::SessionEvent
                 | Kind::OrderIntent
@@ -418,11 +426,14 @@ impl<'a> Books<'a> {
     fn note_execution(&mut self, event: &Event, slot: u32, left: u64) {
         let level = self.queues.order(slot).level;
         let side = self.queues.queue(level).side_of.side();
+        let price = self.queues.total(level).key.price(side);
+        let traded_at = if event.kind_number == Kind::ExecuteAt as u8 { event.price } else { price };
+        self.last_trades.note(event, Some(side), traded_at);
         self.last_execution = Some(Execution {
             instrument: event.instrument,
             id: event.order_id,
             side,
-            price: self.queues.total(level).key.price(side),
+            price,
             quantity: event.quantity.min(Quantity(left)),
             match_id: event.reference,
         });

@@ -6,7 +6,7 @@ use crate::bbo::Quote;
 use crate::books::Marks;
 use crate::capacity::{Capacity, MemoryRow};
 use crate::sides::row_count;
-use crate::{index, instrument, ladder, queues, sides, tick};
+use crate::{index, instrument, ladder, last_trade, queues, sides, tick};
 
 impl Capacity {
     /// The parts of the books with what each takes.
@@ -17,6 +17,7 @@ impl Capacity {
         rows.extend([
             ladder::memory(self),
             instrument::memory(self),
+            last_trade::memory(self),
             sides::memory(self),
             tick::memory(),
             MemoryRow { part: "published tops", count, bytes_each: size_of::<[Quote; 2]>() },

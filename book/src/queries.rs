@@ -6,6 +6,7 @@ use crate::capacity::Capacity;
 use crate::event::Side;
 use crate::index::Found;
 use crate::instrument::Instruments;
+use crate::last_trade::LastTrade;
 use crate::order::Order;
 use crate::units::{InstrumentId, OrderId, Price, Quantity};
 
@@ -76,6 +77,12 @@ impl<'a> Books<'a> {
     #[inline]
     pub const fn last_execution(&self) -> Option<&Execution> {
         self.last_execution.as_ref()
+    }
+
+    /// The last trade of an instrument; [`LastTrade`] says what counts as one. Cost: one cache line.
+    #[inline]
+    pub fn last_trade(&self, instrument: InstrumentId) -> Option<&LastTrade> {
+        self.last_trades.of(instrument)
     }
 
     /// What is known of the instruments.

@@ -90,6 +90,18 @@ impl Price {
     pub const fn get(self) -> i64 {
         self.0
     }
+
+    /// `sum` ÷ `weight`: the average of prices whose weighted sum is `sum` and whose weights add up to `weight`. Rounded
+    /// to the nearest 1e-9 unit, ties away from zero. `None` for weight 0, and beyond what a price can hold.
+    #[inline]
+    pub(crate) fn average(sum: i128, weight: u64) -> Option<Self> {
+        let weight = u128::from(weight);
+        let whole = sum.unsigned_abs().checked_div(weight)?;
+        let rest = sum.unsigned_abs() - whole * weight;
+        let size = whole + u128::from(rest >= weight - rest);
+        let average = if sum < 0 { 0_i128.checked_sub_unsigned(size) } else { 0_i128.checked_add_unsigned(size) };
+        average.and_then(|average| i64::try_from(average).ok()).map(Self)
+    }
 }
 
 impl fmt::Display for Price {
@@ -127,6 +139,31 @@ mod tests {
             (i64::MIN, "-9223372036.854775808"),
         ] {
             assert_eq!(Price(price).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_average_is_the_nearest_unit_and_ties_go_away_from_zero() {
+        let most = i128::from(u64::MAX);
+        for (sum, weight, average) in [
+            (0, 3, Some(0)),
+            (1, 3, Some(0)),
+            (2, 3, Some(1)),
+            (-1, 3, Some(0)),
+            (-2, 3, Some(-1)),
+            (1, 2, Some(1)),
+            (-1, 2, Some(-1)),
+            (5, 2, Some(3)),
+            (-5, 2, Some(-3)),
+            (7, 1, Some(7)),
+            (i128::from(i64::MAX) * most, u64::MAX, Some(i64::MAX)),
+            (i128::from(i64::MIN) * most, u64::MAX, Some(i64::MIN)),
+            (i128::from(i64::MIN) * most + 1, u64::MAX, Some(i64::MIN)),
+            (1, 0, None),
+            (i128::MAX, 1, None),
+            (i128::MIN, 1, None),
+        ] {
+            assert_eq!(Price::average(sum, weight), average.map(Price), "{sum} / {weight}");
         }
     }
 }

@@ -180,6 +180,59 @@ fn queries(criterion: &mut Criterion) {
     group.bench_function("order", |bencher| {
         bencher.iter(|| books.order(instrument, next_order()).expect("a live order"));
     });
+    group.bench_function("last_trade", |bencher| {
+        assert!(books.last_trade(instrument).is_some(), "nothing traded in half a day");
+        bencher.iter(|| books.last_trade(black_box(instrument)).copied());
+    });
+    group.bench_function("micro_price", |bencher| {
+        bencher.iter(|| books.bbo(black_box(instrument)).micro_price().expect("both sides"));
+    });
+    group.finish();
+}
+
+/// What is asked of more than the best level. Each answer but those of
+/// [`Book::level_at`](tickcore_book::Book::level_at) reaches down [`DEPTH_LEVELS`] levels.
+fn depth_queries(criterion: &mut Criterion) {
+    let arena = Arena::new(CAPACITY.arena_bytes()).expect("memory");
+    let Warm { books, instrument, bid_prices } = Warm::new(&arena);
+    let book = || books.book(black_box(instrument)).expect("it has a book");
+    let levels_max = DEPTH_LEVELS as u32;
+    let limit = bid_prices[DEPTH_LEVELS - 1];
+    let quantity = book().quantity_within(Side::Bid, limit);
+    let sweep = book().sweep(Side::Bid, quantity);
+    assert_eq!((sweep.level_count, sweep.quantity, sweep.worst_price), (levels_max, quantity, Some(limit)));
+    assert_eq!(book().imbalance(levels_max).bid_quantity, quantity);
+    let mut numbers = (0..bid_prices.len()).cycle();
+    let mut next_price = || bid_prices[numbers.next().expect("a cycle does not end")];
+
+    let mut group = criterion.benchmark_group("depth_query");
+    group.bench_function("nth_level_10", |bencher| {
+        bencher.iter(|| book().nth_level(Side::Bid, black_box(levels_max)).expect("deep enough").quantity);
+    });
+    group.bench_function("level_at_best", |bencher| {
+        bencher.iter(|| book().level_at(Side::Bid, black_box(bid_prices[0])).expect("a level").quantity);
+    });
+    group.bench_function("level_at_any", |bencher| {
+        bencher.iter(|| book().level_at(Side::Bid, next_price()).expect("a level").quantity);
+    });
+    group.bench_function("level_orders", |bencher| {
+        bencher.iter(|| {
+            let level = book().level_at(Side::Bid, next_price()).expect("a level");
+            level.orders().map(|(_, quantity)| quantity.get()).sum::<u64>()
+        });
+    });
+    group.bench_function("quantity_within_10", |bencher| {
+        bencher.iter(|| book().quantity_within(Side::Bid, black_box(limit)));
+    });
+    group.bench_function("sweep_10", |bencher| {
+        bencher.iter(|| book().sweep(Side::Bid, black_box(quantity)));
+    });
+    group.bench_function("sweep_average_10", |bencher| {
+        bencher.iter(|| book().sweep(Side::Bid, black_box(quantity)).average_price().expect("some quantity"));
+    });
+    group.bench_function("imbalance_10", |bencher| {
+        bencher.iter(|| book().imbalance(black_box(levels_max)).ratio().expect("some quantity"));
+    });
     group.finish();
 }
 
@@ -189,6 +242,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(600))
         .sample_size(20);
-    targets = actions, queries
+    targets = actions, queries, depth_queries
 }
 criterion_main!(benches);

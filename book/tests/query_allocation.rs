@@ -1,0 +1,116 @@
+//! No query allocates or frees. A test binary of its own, for its own allocator.
+
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+use tickcore_book::{
+    Arena, Books, Capacity, Event, Flags, InstrumentId, Kind, OrderId, Price, Quantity, Side, TimestampNs,
+};
+
+thread_local! {
+    /// Calls to the allocator by this thread. `const` and without a destructor: reading it allocates nothing itself.
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+fn count() {
+    CALLS.set(CALLS.get() + 1);
+}
+
+// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(pointer, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn calls_during(work: impl FnOnce()) -> u64 {
+    let before = CALLS.get();
+    work();
+    CALLS.get() - before
+}
+
+const ONE: InstrumentId = InstrumentId(1);
+const LEVELS: i64 = 200;
+const ORDERS: u64 = 2_000;
+
+fn event(kind: Kind, id: u64) -> Event {
+    Event { order_id: OrderId(id), flags: Flags::LAST, ..Event::new(kind, ONE, TimestampNs(id)) }
+}
+
+fn add(id: u64) -> Event {
+    let (side, sign) = if id.is_multiple_of(2) { (Side::Bid, -1) } else { (Side::Ask, 1) };
+    let price = Price(sign * (1 + id as i64 % LEVELS));
+    Event { side_number: side as u8, price, quantity: Quantity(1 + id % 9), ..event(Kind::Add, id) }
+}
+
+fn ask_everything(books: &Books<'_>) {
+    let book = books.book(ONE).expect("it has a book");
+    for number in 0..LEVELS + 2 {
+        for side in Side::BOTH {
+            let (price, quantity) = (Price(-number), Quantity(number as u64 * 50));
+            black_box(book.nth_level(side, number as u32));
+            black_box(book.level_at(side, price).map(|level| level.orders().count()));
+            black_box(book.quantity_within(side, price));
+            black_box(book.sweep(side, quantity).average_price());
+            black_box(book.levels(side).map(|level| level.orders().count()).sum::<usize>());
+        }
+        black_box(book.imbalance(number as u32).ratio());
+    }
+    let bbo = books.bbo(ONE);
+    black_box((bbo.spread(), bbo.mid_price(), bbo.micro_price(), bbo.standing()));
+    for id in (0..ORDERS + 10).map(OrderId) {
+        black_box((books.order(ONE, id), books.queue_position(ONE, id)));
+    }
+    black_box((books.last_trade(ONE), books.last_execution(), books.is_stale(ONE), books.stale_count()));
+    black_box((book.bbo(), book.is_empty(), books.live_orders(), books.level_count(), books.state_digest()));
+}
+
+#[test]
+fn no_query_touches_the_allocator() {
+    let capacity = Capacity { instruments_max: 2, orders_max: 4_000, levels_max: 1_000 };
+    let arena = Arena::new(capacity.arena_bytes()).expect("small");
+    let mut books = Books::new(&arena, capacity).expect("the arena has the size that the capacity asks for");
+    assert_eq!(calls_during(|| ask_everything(&books)), 0, "of empty books");
+    (0..ORDERS).for_each(|id| _ = books.apply(&add(id)));
+    let trades = [Kind::Execute, Kind::Trade, Kind::Cross, Kind::Break];
+    let noted = calls_during(|| {
+        for (id, kind) in (0..).zip(trades) {
+            books.apply(&Event { quantity: Quantity(1), ..event(kind, id) });
+        }
+    });
+    assert_eq!(noted, 0, "of taking trades in");
+    assert!(books.last_trade(ONE).is_some() && books.live_orders() > 1_900);
+    assert_eq!(calls_during(|| ask_everything(&books)), 0, "of full books");
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(calls_during(|| drop(black_box(Box::new(1_u64)))), 2);
+}
