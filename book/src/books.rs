@@ -25,6 +25,13 @@ const fn tops(sides: &[SideHead; 2]) -> [Quote; 2] {
     [sides[0].best, sides[1].best]
 }
 
+const ADD: u8 = Kind::Add as u8;
+const EXECUTE: u8 = Kind::Execute as u8;
+const EXECUTE_AT: u8 = Kind::ExecuteAt as u8;
+const REDUCE: u8 = Kind::Reduce as u8;
+const DELETE: u8 = Kind::Delete as u8;
+const REPLACE: u8 = Kind::Replace as u8;
+
 /// What the books keep of an instrument beside its sides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Marks(u8);
@@ -197,11 +204,13 @@ impl<'a> Books<'a> {
 
     #[inline]
     fn dispatch(&mut self, event: &Event) -> Outcome {
-        match event.kind() {
-            Some(Kind::Add) => self.add(event),
-            Some(kind @ (Kind::Execute | Kind::ExecuteAt | Kind::Reduce)) => self.reduce(event, kind != Kind::Reduce),
-            Some(Kind::Delete) => self.delete(event),
-            Some(Kind::Replace) => self.replace(event),
+        // By number: a look-up of the kind would stand between the event and the branch on it.
+        match event.kind_number {
+            ADD => self.add(event),
+            EXECUTE | EXECUTE_AT => self.reduce(event, true),
+            REDUCE => self.reduce(event, false),
+            DELETE => self.delete(event),
+            REPLACE => self.replace(event),
             _ => self.dispatch_rare(event),
         }
     }
@@ -328,12 +337,12 @@ impl<'a> Books<'a> {
     }
 
     /// What the index knows of an id under an instrument.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, instrument: InstrumentId, id: OrderId) -> Option<(Place, Found)> {
         self.index.find(&self.queues, instrument, id)
     }
 
-    #[inline]
+    #[inline(never)]
     fn add(&mut self, event: &Event) -> Outcome {
         let vacancy = self.index.vacancy(&self.queues, event.order_id);
         if vacancy.is_none()
@@ -341,10 +350,10 @@ impl<'a> Books<'a> {
         {
             return Outcome::default().but(anomaly);
         }
-        let Some(side) = event.side().filter(|_| event.quantity.0 > 0) else {
+        let Some(side_of) = SideOf::of_event(event).filter(|_| event.quantity.0 > 0) else {
             return Outcome::default().but(Anomaly::Malformed);
         };
-        self.place(SideOf::new(event.instrument, side), event.order_id, event.price, event.quantity, vacancy)
+        self.place(side_of, event.order_id, event.price, event.quantity, vacancy)
     }
 
     /// Looks closer at an id to be added that is not plainly new: says what is wrong, or forgets that it was dropped.
@@ -362,7 +371,7 @@ impl<'a> Books<'a> {
     }
 
     /// Puts an order with a quantity above 0 whose id is not in the index at the tail of its level.
-    #[inline]
+    #[inline(always)]
     fn place(
         &mut self,
         side_of: SideOf,
@@ -401,7 +410,7 @@ impl<'a> Books<'a> {
         Outcome::default().but(Anomaly::Capacity)
     }
 
-    #[inline]
+    #[inline(never)]
     fn reduce(&mut self, event: &Event, is_execution: bool) -> Outcome {
         match self.find(event.instrument, event.order_id) {
             Some(found @ (_, Found::Live(slot))) => {
@@ -439,7 +448,7 @@ impl<'a> Books<'a> {
         });
     }
 
-    #[inline]
+    #[inline(never)]
     fn delete(&mut self, event: &Event) -> Outcome {
         match self.find(event.instrument, event.order_id) {
             Some(found) => {
@@ -454,7 +463,7 @@ impl<'a> Books<'a> {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn replace(&mut self, event: &Event) -> Outcome {
         let Some(found) = self.find(event.instrument, event.order_id) else {
             return Outcome::default().but(Anomaly::UnknownOrder);
@@ -548,7 +557,7 @@ impl<'a> Books<'a> {
 
     /// Takes an order whose index entry is gone out of its book, and its level with it when it was the last. Says whether
     /// the BBO changed.
-    #[inline]
+    #[inline(always)]
     fn take_out(&mut self, slot: u32) -> bool {
         let Order { quantity, level, .. } = self.queues.remove(slot);
         let queue = *self.queues.queue(level);

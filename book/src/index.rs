@@ -15,8 +15,11 @@
 use crate::arena::{Arena, ArenaError};
 use crate::capacity::{Capacity, MemoryRow};
 use crate::hash_index::{self, HashIndex, HashPlace};
+use crate::order::NONE;
 use crate::queues::Queues;
 use crate::units::{InstrumentId, OrderId};
+
+const _: () = assert!(PAGE_ORDERS <= u16::MAX as u32);
 
 /// Ids that share a page: 4 KB of orders.
 pub(crate) const PAGE_ORDERS: u32 = 1 << PAGE_BITS;
@@ -30,7 +33,7 @@ pub(crate) const PAGES_MAX: u32 = 1 << 22;
 /// Most pages that the directory knows: ids up to 2³², in 64 MB.
 const DIRECTORY_PAGES_MAX: usize = 1 << 24;
 /// A page with no more orders than this is moved without looking for a better one.
-const SPARSE_ORDERS: u32 = 8;
+const SPARSE_ORDERS: u16 = 8;
 /// Pages looked at for one to move.
 const LOOKS_MAX: usize = 64;
 
@@ -66,16 +69,16 @@ pub(crate) struct Vacancy {
     slot: u32,
 }
 
-/// What is known of a page in use; `number` links the free ones.
+/// What is known of a page in use; `number` links the free ones. How many orders are live in it is kept elsewhere: that is
+/// needed at each order's end, when the page is long out of the cache.
 #[derive(Clone, Copy, Debug)]
 struct PageHead {
     number: u32,
-    live: u32,
     /// Some id of this page is in the hash table.
     has_hashed: bool,
 }
 
-const FREE_HEAD: PageHead = PageHead { number: NO_PAGE, live: 0, has_hashed: false };
+const FREE_HEAD: PageHead = PageHead { number: NO_PAGE, has_hashed: false };
 
 /// Pages of the pool, with the two that are always empty.
 pub(crate) fn page_count(capacity: Capacity) -> u32 {
@@ -91,9 +94,11 @@ fn directory_pages(capacity: Capacity) -> usize {
     (capacity.orders_max as usize).saturating_mul(16).next_power_of_two().clamp(64, DIRECTORY_PAGES_MAX)
 }
 
-pub(crate) fn memory(capacity: Capacity) -> [MemoryRow; 4] {
+pub(crate) fn memory(capacity: Capacity) -> [MemoryRow; 5] {
+    let pages = page_count(capacity) as usize;
     [
-        MemoryRow { part: "order page heads", count: page_count(capacity) as usize, bytes_each: size_of::<PageHead>() },
+        MemoryRow { part: "order page heads", count: pages, bytes_each: size_of::<PageHead>() },
+        MemoryRow { part: "order page counts", count: pages, bytes_each: size_of::<u16>() },
         MemoryRow { part: "order directory", count: directory_rows(capacity), bytes_each: size_of::<u32>() },
         hash_index::memory("order hash", capacity.orders_max as usize),
         hash_index::memory("dropped orders", capacity.dropped_orders_max()),
@@ -104,6 +109,8 @@ pub(crate) fn memory(capacity: Capacity) -> [MemoryRow; 4] {
 pub(crate) struct OrderIndex<'a> {
     directory: &'a mut [u32],
     heads: &'a mut [PageHead],
+    /// Live orders of each page.
+    live: &'a mut [u16],
     free: u32,
     fresh: u32,
     /// Where the search for a page to move goes on.
@@ -123,6 +130,7 @@ impl<'a> OrderIndex<'a> {
         Ok(Self {
             directory,
             heads,
+            live: arena.slice(page_count(capacity) as usize, 0)?,
             free: NO_PAGE,
             fresh: FIRST_PAGE,
             hand: FIRST_PAGE,
@@ -144,26 +152,28 @@ impl<'a> OrderIndex<'a> {
         self.directory[number.min(self.directory.len() - 1)]
     }
 
-    /// Asks for the line that says most of an id: of its slot, or of its entry in the hash table.
+    /// Asks for the line that says most of an id: of its slot, which is the answer, or of its entry in the hash table,
+    /// which is to be asked later; then the answer is [`NONE`]. A guess, right or wrong.
     #[inline]
-    pub(crate) fn prefetch(&self, queues: &Queues<'_>, instrument: InstrumentId, id: OrderId) {
+    pub(crate) fn prefetch(&self, queues: &Queues<'_>, instrument: InstrumentId, id: OrderId) -> u32 {
         let page = self.page_of(id);
         if page == HASHED {
             self.hash.prefetch(instrument, id);
-        } else {
-            queues.prefetch(queues.slot_in_page(page, Self::rank(id)));
+            return NONE;
         }
+        let slot = queues.slot_in_page(page, Self::rank(id));
+        queues.prefetch(slot);
+        slot
     }
 
-    /// A guess at the slot of an id, right or wrong; `u32::MAX` or a free slot for none.
+    /// A guess at the slot of an id that is in the hash table; [`NONE`] for none.
     #[inline]
-    pub(crate) fn guess(&self, queues: &Queues<'_>, instrument: InstrumentId, id: OrderId) -> u32 {
-        let page = self.page_of(id);
-        if page == HASHED { self.hash.guess(instrument, id) } else { queues.slot_in_page(page, Self::rank(id)) }
+    pub(crate) fn guess_hashed(&self, instrument: InstrumentId, id: OrderId) -> u32 {
+        self.hash.guess(instrument, id)
     }
 
     /// The entry of an id, and what it says.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, queues: &Queues<'_>, instrument: InstrumentId, id: OrderId) -> Option<(Place, Found)> {
         let page = self.page_of(id);
         let slot = queues.slot_in_page(page, Self::rank(id));
@@ -188,19 +198,19 @@ impl<'a> OrderIndex<'a> {
     }
 
     /// The slot of an id that is plainly new. `None` says nothing: [`OrderIndex::find`] looks closer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn vacancy(&self, queues: &Queues<'_>, id: OrderId) -> Option<Vacancy> {
         let page = self.page_of(id);
         let slot = queues.slot_in_page(page, Self::rank(id));
-        let is_vacant = page >= FIRST_PAGE && !queues.has_order(slot);
-        let is_known = self.heads[page as usize].has_hashed || self.dropped.count() > 0;
-        (is_vacant && !is_known).then_some(Vacancy { page, slot })
+        let is_vacant = (page >= FIRST_PAGE) & !queues.has_order(slot);
+        let is_known = self.heads[page as usize].has_hashed | (self.dropped.count() > 0);
+        (is_vacant & !is_known).then_some(Vacancy { page, slot })
     }
 
     /// Takes a vacancy, with nothing inserted or removed since: the slot for the order, which is to be put there at once.
     #[inline]
     pub(crate) fn take(&mut self, Vacancy { page, slot }: Vacancy) -> u32 {
-        self.heads[page as usize].live += 1;
+        self.live[page as usize] += 1;
         slot
     }
 
@@ -234,9 +244,9 @@ impl<'a> OrderIndex<'a> {
     pub(crate) fn remove(&mut self, queues: &mut Queues<'_>, (place, found): (Place, Found)) {
         match place {
             Place::Page(page) => {
-                let head = &mut self.heads[page as usize];
-                head.live -= 1;
-                if head.live == 0 {
+                let live = &mut self.live[page as usize];
+                *live -= 1;
+                if *live == 0 {
                     self.give_back(page);
                 }
             }
@@ -279,13 +289,13 @@ impl<'a> OrderIndex<'a> {
             self.fresh += 1;
             self.fresh - 1
         };
-        self.heads[page as usize] = PageHead { number, live: 0, has_hashed: false };
+        self.heads[page as usize] = PageHead { number, has_hashed: false };
         self.directory[number as usize] = page;
         page
     }
 
     fn give_back(&mut self, page: u32) {
-        let PageHead { number, has_hashed, .. } = self.heads[page as usize];
+        let PageHead { number, has_hashed } = self.heads[page as usize];
         self.directory[number as usize] = if has_hashed { HASHED } else { NO_PAGE };
         self.has_hashed_pages |= has_hashed;
         self.heads[page as usize] = PageHead { number: self.free, ..FREE_HEAD };
@@ -294,14 +304,13 @@ impl<'a> OrderIndex<'a> {
 
     /// Moves the orders of a page with few of them to single slots. All pages are in use.
     fn move_sparse_page(&mut self, queues: &mut Queues<'_>) {
-        let live = |index: &Self, page: u32| index.heads[page as usize].live;
         let mut sparsest = self.hand;
         for _ in 0..LOOKS_MAX {
             self.hand = if self.hand as usize + 1 < self.heads.len() { self.hand + 1 } else { FIRST_PAGE };
-            if live(self, self.hand) < live(self, sparsest) {
+            if self.live[self.hand as usize] < self.live[sparsest as usize] {
                 sparsest = self.hand;
             }
-            if live(self, sparsest) <= SPARSE_ORDERS {
+            if self.live[sparsest as usize] <= SPARSE_ORDERS {
                 break;
             }
         }
@@ -315,6 +324,7 @@ impl<'a> OrderIndex<'a> {
                 debug_assert!(has_room, "the table has room for as many ids as there are single slots");
             }
         }
+        self.live[sparsest as usize] = 0;
         self.heads[sparsest as usize].has_hashed = true;
         self.give_back(sparsest);
     }
@@ -333,9 +343,9 @@ impl<'a> OrderIndex<'a> {
         }
     }
 
-    /// Counts live ids. Cost: a pass over the pages in use.
+    /// Counts live ids. Cost: a pass over the counts of all pages.
     pub(crate) fn live_count(&self) -> usize {
-        self.hash.count() + self.heads[..self.fresh as usize].iter().map(|head| head.live as usize).sum::<usize>()
+        self.hash.count() + self.live.iter().map(|&live| usize::from(live)).sum::<usize>()
     }
 }
 

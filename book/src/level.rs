@@ -1,6 +1,6 @@
 //! A price level: what is kept of it beside its orders.
 
-use crate::event::Side;
+use crate::event::{Event, Side};
 use crate::units::{InstrumentId, Price};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -41,10 +41,21 @@ impl SideOf {
         Self(instrument.0 * 2 + side.index() as u32)
     }
 
-    /// The side that an event names by number: asks for theirs, bids for any other.
+    /// The side that an event names, `None` when it names none. Without a branch on which.
     #[inline]
-    pub(crate) const fn of_number(instrument: InstrumentId, side_number: u8) -> Self {
-        Self(instrument.0.wrapping_mul(2) + (side_number == Side::Ask as u8) as u32)
+    pub(crate) const fn of_event(event: &Event) -> Option<Self> {
+        let number = event.side_number.wrapping_sub(Side::Bid as u8);
+        if number < Side::BOTH.len() as u8 {
+            Some(Self(event.instrument.0.wrapping_mul(2) + number as u32))
+        } else {
+            None
+        }
+    }
+
+    /// The side that an event names; its bids when it names none.
+    #[inline]
+    pub(crate) const fn guess(event: &Event) -> Self {
+        Self(event.instrument.0.wrapping_mul(2) + (event.side_number == Side::Ask as u8) as u32)
     }
 
     #[inline]

@@ -248,7 +248,7 @@ impl<'a> Queues<'a> {
     }
 
     /// Puts an order into a free slot, at the tail of a level's queue. Not to be called when [`Queues::has_all_orders`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_back(&mut self, slot: u32, level: u32, quantity: u32) {
         self.live_orders += 1;
         self.total_mut(level).quantity += u64::from(quantity);
@@ -261,7 +261,7 @@ impl<'a> Queues<'a> {
     }
 
     /// Takes the order in `slot` out of its level's queue, and answers with what it was.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, slot: u32) -> Order {
         let order = *self.order(slot);
         self.order_mut(slot).quantity = 0;

@@ -205,7 +205,7 @@ impl<'a> Sides<'a> {
     /// at the maximum of levels.
     ///
     /// Cost: some arithmetic inside of the window, a search in the ladder outside.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn level_for(
         &mut self,
         queues: &mut Queues<'_>,
@@ -277,7 +277,7 @@ impl<'a> Sides<'a> {
     }
 
     /// Ends a level that its last order has left.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end_level(&mut self, queues: &mut Queues<'_>, side_of: SideOf, level: u32) {
         queues.count_level_out();
         let head = self.head_mut(side_of);
@@ -301,7 +301,7 @@ impl<'a> Sides<'a> {
     }
 
     /// Looks for the best level of a side after it ended.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn renew_best(&mut self, queues: &Queues<'_>, side_of: SideOf) {
         let head = self.head(side_of);
         let level = match best_place(head.places) {
@@ -346,12 +346,14 @@ impl<'a> Sides<'a> {
     }
 
     /// The level of a price if the window has a place for it, else the best one: a guess at what a new order needs, for a
-    /// side that may not be one. When the price is of a new order and outside, asks for the first lines of the ladder.
+    /// side that may not be one. Asks for the first lines of the ladder when the price is outside and the event names a
+    /// side, as one of a new order does.
     #[inline]
-    pub(crate) fn guess(&self, side_of: SideOf, price: Price, is_new: bool) -> u32 {
+    pub(crate) fn guess(&self, side_of: SideOf, price: Price, side_number: u8) -> u32 {
         let Some(head) = self.heads.as_flattened().get(side_of.index()) else { return NONE };
         let (place, is_inside) = self.ticks.place_if_inside(head.tick, head.low, side_of.key(price));
-        if is_new & !is_inside {
+        // In one number: which of both it is cannot be foreseen.
+        if side_number > u8::from(is_inside).wrapping_neg() {
             self.ladders.prefetch(head.ladder);
         }
         select_unpredictable(is_inside, head.level_at(place), head.best_level)

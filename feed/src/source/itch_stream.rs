@@ -106,9 +106,8 @@ impl ItchStream {
             if messages < max_messages
                 && batch.has_room_for_message()
                 && let Some(frame) = bytes[position..].first_chunk()
-                && let Some((event, length)) = self.decoder.decode_order(frame)
+                && let Some(length) = self.decoder.decode_order(frame, batch)
             {
-                batch.push(event);
                 self.counts.by_type[usize::from(frame[PREFIX_LENGTH])] += 1;
                 messages += 1;
                 position += PREFIX_LENGTH + length;

@@ -187,14 +187,16 @@ impl Decoder {
         }
     }
 
-    /// The event of the frame at the front of `frame`, and the bytes of its payload, when it is one of the usual order
-    /// messages with nothing unusual about it; `None` says nothing. [`Decoder::decode`] gives the same event.
+    /// Pushes the event of the frame at the front of `frame`, when it is one of the usual order messages with nothing
+    /// unusual about it, and answers with the bytes of its payload. `None` says nothing, and nothing happened:
+    /// [`Decoder::decode`] gives the same event. The batch has room.
     #[inline]
-    pub(crate) fn decode_order(&self, frame: &[u8; FRAME_BYTES]) -> Option<(Event, usize)> {
-        order_shape::decode(frame, self.midnight, |locate| {
+    pub(crate) fn decode_order(&self, frame: &[u8; FRAME_BYTES], batch: &mut EventBatch) -> Option<usize> {
+        let instrument_of = |locate| {
             let known = self.instruments[usize::from(locate)];
             (known, is_named(known))
-        })
+        };
+        order_shape::decode(frame, self.midnight, instrument_of, batch)
     }
 
     /// Whether the message became an event.

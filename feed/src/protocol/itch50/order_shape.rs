@@ -7,6 +7,7 @@
 
 use super::decode::PRICE_UNITS_PER_PRICE4;
 use super::message::{AddOrder, Message, OrderCancel, OrderDelete, OrderExecuted, OrderReplace};
+use crate::batch::EventBatch;
 use crate::protocol::binary_file::PREFIX_LENGTH;
 use core::mem::offset_of;
 use tickcore_book::{Event, Flags, InstrumentId, Kind, OrderId, Price, Quantity, Side, TimestampNs};
@@ -107,14 +108,15 @@ const _: () = assert!(offset_of!(OrderDelete, reference) == FIELDS_START);
 const _: () = assert!(offset_of!(OrderReplace, original_reference) == FIELDS_START);
 const _: () = assert!(PREFIX_LENGTH + FIELDS_START + FIELD_OFFSET_MASK + size_of::<u64>() <= FRAME_BYTES);
 
-/// The event of the frame at the front of `frame`, and the bytes of its payload, when it is one of the five types and plain.
-/// `instrument_of` gives the instrument of a locate that has one with a name.
+/// Pushes the event of the frame at the front of `frame`, when it is one of the five types and plain, and answers with the
+/// bytes of its payload. `instrument_of` gives the instrument of a locate, and whether it has a name. The batch has room.
 #[inline]
 pub(super) fn decode(
     frame: &[u8; FRAME_BYTES],
     midnight: TimestampNs,
     instrument_of: impl FnOnce(u16) -> (InstrumentId, bool),
-) -> Option<(Event, usize)> {
+    batch: &mut EventBatch,
+) -> Option<usize> {
     let [length_high, length_low, message_type, locate_high, locate_low, _, _, time @ ..] = frame;
     let shape = &SHAPES[usize::from(*message_type)];
     let length = u16::from_be_bytes([*length_high, *length_low]);
@@ -129,7 +131,7 @@ pub(super) fn decode(
     let [a, b, c, d, e, f, ..] = time;
     let time = u64::from_be_bytes([0, 0, *a, *b, *c, *d, *e, *f]);
     let reference = Field { at: 0, mask: -1 };
-    let event = Event {
+    batch.push(Event {
         exchange_time: TimestampNs(midnight.0.wrapping_add(time)),
         receive_time: TimestampNs(0),
         order_id: OrderId(reference.number_64(frame)),
@@ -140,6 +142,6 @@ pub(super) fn decode(
         kind_number: shape.kind,
         side_number,
         flags: Flags::LAST,
-    };
-    Some((event, usize::from(length)))
+    });
+    Some(usize::from(length))
 }
