@@ -1,4 +1,11 @@
 //! Ten million generated messages of 8,000 instruments: books, digests and journal against the reference books.
+//!
+//! The environment variable `TICKCORE_TEST_MESSAGES` has another number of them. Forty million take 4 GB of memory, 3 GB in the
+//! folder for temporary files and some minutes:
+//!
+//! ```text
+//! TICKCORE_TEST_MESSAGES=40000000 cargo test --test ten_million
+//! ```
 
 mod common;
 
@@ -19,8 +26,13 @@ use tickcore::pin::Cores;
 use tickcore::strategy::NoStrategy;
 use tickcore::topology::Topology;
 
-const MESSAGES: u64 = 10_000_000;
+const MESSAGES_DEFAULT: u64 = 10_000_000;
 const INSTRUMENTS: u32 = 8_000;
+
+fn messages() -> u64 {
+    let wanted = std::env::var("TICKCORE_TEST_MESSAGES").ok();
+    wanted.map_or(MESSAGES_DEFAULT, |text| text.parse().expect("TICKCORE_TEST_MESSAGES is a number of messages"))
+}
 
 /// Digests and a journal, threads left to the scheduler: nothing here is timed.
 fn config(topology: Topology, journal: Option<&Path>) -> Config {
@@ -76,7 +88,8 @@ fn reference_results(day: &[u8]) -> Value {
 
 #[test]
 fn books_of_a_large_day_are_those_of_the_reference() {
-    let day = generated(MESSAGES, INSTRUMENTS, 1);
+    let messages = messages();
+    let day = generated(messages, INSTRUMENTS, 1);
     let scratch = tempdir().unwrap();
     let directory = scratch.path().join("journal");
     thread::scope(|scope| {
@@ -84,7 +97,7 @@ fn books_of_a_large_day_are_those_of_the_reference() {
         let reference = scope.spawn(move || reference_results(day));
         let source = ItchBytes::new(day, &ItchOptions::default());
         let inline = engine::run(&config(Topology::Inline, Some(&directory)), source, NoStrategy).unwrap();
-        assert_eq!(inline.source.counts().messages, MESSAGES);
+        assert_eq!(inline.source.counts().messages, messages);
         let counts = inline.source.counts();
         assert_eq!((counts.unknown_type, counts.malformed, counts.truncated_bytes), (0, 0, 0));
         let journal = inline.journal.as_ref().unwrap();
