@@ -527,6 +527,7 @@ fn publish(writer: &mut RingWriter, events: &[Event], wait: Wait) {
 fn book_end<S: Strategy>(mut core: BookCore<'_, '_, S>, ended_at: Ticks) -> BookEnd<S> {
     core.end();
     let books = &core.books;
+    debug_assert_eq!(books.validate(), Ok(()), "the books' structure at the end of a run");
     let outcome = BooksOutcome {
         anomalies: *books.anomalies(),
         instruments: books.instruments().defined(),

@@ -103,3 +103,82 @@ impl Books<'_> {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::Arena;
+    use crate::capacity::Capacity;
+    use crate::event::{Event, Flags, Kind};
+    use crate::order::Order;
+    use crate::units::{OrderId, Price, Quantity, TimestampNs};
+
+    const CAPACITY: Capacity = Capacity { instruments_max: 2, orders_max: 512, levels_max: 512 };
+    const ONE: InstrumentId = InstrumentId(1);
+    const BIDS: SideOf = SideOf::new(ONE, Side::Bid);
+    /// Levels a tick apart from 1,000 downwards, two orders each; so some stand in the window and some in the ladder.
+    const LEVELS: u64 = 200;
+
+    fn books(arena: &Arena) -> Books<'_> {
+        let mut books = Books::new(arena, CAPACITY).expect("the arena is made for it");
+        for number in 0..2 * LEVELS {
+            let price = Price(1_000 - (number % LEVELS) as i64);
+            books.apply(&Event {
+                order_id: OrderId(1 + number),
+                price,
+                quantity: Quantity(10),
+                side_number: Side::Bid as u8,
+                flags: Flags::LAST,
+                ..Event::new(Kind::Add, ONE, TimestampNs(0))
+            });
+        }
+        assert_eq!((books.validate(), books.level_count()), (Ok(()), LEVELS as u32));
+        books
+    }
+
+    /// The order on a level that is the best, in the window, or far from both, and its level.
+    fn order_at(books: &Books<'_>, levels_ahead: u64) -> (u32, u32) {
+        let Some((_, Found::Live(slot))) = books.find(ONE, OrderId(1 + levels_ahead)) else { panic!("a live order") };
+        let Order { level, .. } = *books.queues.order(slot);
+        (slot, level)
+    }
+
+    #[test]
+    fn every_kind_of_damage_is_seen() {
+        type Damage = fn(&mut Books<'_>, u32, u32);
+        let everywhere: [(&str, Damage); 7] = [
+            ("an order left its queue alone", |books, slot, _| _ = books.queues.remove(slot)),
+            ("an order stands in a queue twice", |books, slot, level| books.queues.push_back(slot, level, 10)),
+            ("an order without quantity", |books, slot, _| _ = books.queues.shrink(slot, 10)),
+            ("a level with another price", |books, _, level| {
+                let Key(key) = books.queues.total(level).key;
+                books.queues.set_key(level, Key(key - 7));
+            }),
+            ("an order that the index lost", |books, slot, _| {
+                let id = books.id(slot);
+                let found = books.find(ONE, id).expect("live");
+                books.index.remove(&mut books.queues, found);
+            }),
+            ("an id without an order", |books, _, _| _ = books.index.insert(&mut books.queues, ONE, OrderId(1 << 50))),
+            ("a level too many", |books, _, _| books.queues.count_levels(1)),
+        ];
+        let at_the_top: [(&str, Damage); 6] = [
+            ("no best level", |books, _, _| books.sides.head_mut(BIDS).best_level = NONE),
+            ("another best level", |books, _, _| books.sides.head_mut(BIDS).best_level = order_at(books, 3).1),
+            ("another best price", |books, _, _| books.sides.head_mut(BIDS).best.price.0 += 1),
+            ("another best quantity", |books, slot, _| _ = books.queues.shrink(slot, 1)),
+            ("an order too few", |books, _, _| books.sides.head_mut(BIDS).order_count -= 1),
+            ("a level too few", |books, _, _| books.sides.head_mut(BIDS).level_count -= 1),
+        ];
+        let places = [0, 10, LEVELS - 1];
+        let everywhere = places.iter().flat_map(|&place| everywhere.map(|damage| (place, damage)));
+        for (levels_ahead, (what, damage)) in everywhere.chain(at_the_top.map(|damage| (0, damage))) {
+            let arena = Arena::new(CAPACITY.arena_bytes()).expect("small");
+            let mut books = books(&arena);
+            let (slot, level) = order_at(&books, levels_ahead);
+            damage(&mut books, slot, level);
+            let error = books.validate().expect_err(what);
+            assert!([ONE, InstrumentId::ALL].contains(&error.instrument), "{error}");
+        }
+    }
+}

@@ -80,24 +80,24 @@ fn sixty_four_books_of_50_000_levels() {
         let price = 10_000 * Price::SCALE + way * (1 + level as i64 / 2) * CENT;
         add(InstrumentId(instrument), u64::from(instrument) * LEVELS + level, side, price, 1 + level % 1_000)
     };
+    // The instruments take turns, each with its own order of levels.
+    let in_turn = |number_of: fn(u64) -> u64| -> Vec<(u32, u64)> {
+        let orders: Vec<Vec<u64>> =
+            (0..INSTRUMENTS).map(|instrument| ordered(LEVELS, number_of(instrument.into()))).collect();
+        let step = |step: usize| orders.iter().zip(1..).map(move |(order, instrument)| (instrument, order[step]));
+        (0..LEVELS as usize).flat_map(step).collect()
+    };
     with_books(capacity, |books| {
-        let adds: Vec<Vec<u64>> = (0..INSTRUMENTS).map(|number| ordered(LEVELS, number.into())).collect();
-        let deletes: Vec<Vec<u64>> = (0..INSTRUMENTS).map(|number| ordered(LEVELS, u64::from(number) / 3)).collect();
-        for step in 0..LEVELS as usize {
-            for instrument in 1..=INSTRUMENTS {
-                books.apply(&order_of(instrument, adds[instrument as usize - 1][step]));
-            }
+        for (instrument, level) in in_turn(|instrument| instrument) {
+            books.apply(&order_of(instrument, level));
         }
         assert_eq!(books.fast.level_count(), ALL);
         books.check();
-        for step in 0..LEVELS as usize {
-            if step == LEVELS as usize / 2 {
+        for (step, (instrument, level)) in (0..).zip(in_turn(|instrument| instrument / 3)) {
+            if step == ALL / 2 {
                 books.check();
             }
-            for instrument in 1..=INSTRUMENTS {
-                let level = deletes[instrument as usize - 1][step];
-                books.apply(&delete(InstrumentId(instrument), u64::from(instrument) * LEVELS + level));
-            }
+            books.apply(&delete(InstrumentId(instrument), u64::from(instrument) * LEVELS + level));
         }
         assert_eq!(books.fast.level_count(), 0);
         books.check();

@@ -1,16 +1,16 @@
-//! Criterion benches of single actions and queries on warm books, which hold the first half of a generated day.
+//! Criterion benches of single actions and queries: on warm books, which hold the first half of a generated day, on books
+//! of up to 50,000 levels, and on a queue of 100,000 orders.
 //!
 //! An action is measured in chunks: an untimed preparation, the timed events, an untimed restoration that leaves the
 //! books as they were, so that every chunk meets the same books. No event may be an anomaly. Actions of one chunk go to
 //! one busy instrument, so these are the costs in cache; the scorecard measures whole days.
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use tickcore_book::{Arena, Books, Capacity, Event, InstrumentId, Kind, OrderId, Price, Quantity, Side, TimestampNs};
-use tickcore_feed::batch::{EventBatch, MAX_EVENTS_PER_MESSAGE};
-use tickcore_feed::protocol::itch50::Decoder;
+use tickcore_book::{Arena, Books, Capacity, Event, InstrumentId, Kind, OrderId, Price, Side};
 use tickcore_latency_bench::day::Day;
+use tickcore_latency_bench::warm::{DEPTH_LEVELS, FIRST_HASHED_ID, FIRST_ID, Warm, bid, delete, less, replace};
 
 const DAY_MESSAGES: u64 = 400_000;
 const DAY_INSTRUMENTS: u32 = 200;
@@ -19,68 +19,9 @@ const CAPACITY: Capacity = Capacity { instruments_max: 256, orders_max: 1 << 17,
 /// Events between two looks at the clock.
 const CHUNK_EVENTS: usize = 512;
 
-/// Levels that an add "deep" stays away from the best, and that the depth query walks.
-const DEPTH_LEVELS: usize = 10;
-
-/// First id of the orders that benches add: above all of the day.
-const FIRST_ID: u64 = 1 << 48;
-
-/// The books in the middle of the day, and an instrument with deep bids.
-struct Warm<'a> {
-    books: Books<'a>,
-    instrument: InstrumentId,
-    /// Prices of its bid levels, best first.
-    bid_prices: Vec<Price>,
-}
-
-impl<'a> Warm<'a> {
-    fn new(arena: &'a Arena) -> Self {
-        let day = Day::generate(DAY_MESSAGES, DAY_INSTRUMENTS, 1).expect("possible parameters");
-        let mut books = Books::new(arena, CAPACITY).expect("the arena is made for it");
-        let mut decoder = Decoder::new(None, InstrumentId(1));
-        let mut batch = EventBatch::new(MAX_EVENTS_PER_MESSAGE);
-        for message in day.messages().take(DAY_MESSAGES as usize / 2) {
-            batch.clear();
-            decoder.decode(message, &mut batch);
-            for event in batch.as_slice() {
-                books.apply(event);
-            }
-        }
-        assert_eq!(books.anomalies().total(), 0, "a generated day fits");
-        let bid_levels = |instrument| books.book(instrument).map_or(0, |book| book.level_count(Side::Bid));
-        let instrument = (1..=DAY_INSTRUMENTS).map(InstrumentId).max_by_key(|&instrument| bid_levels(instrument));
-        let instrument = instrument.expect("the day has instruments");
-        let book = books.book(instrument).expect("it has a book");
-        let bid_prices: Vec<Price> = book.levels(Side::Bid).map(|level| level.price).collect();
-        assert!(bid_prices.len() > 2 * DEPTH_LEVELS, "only {} bid levels", bid_prices.len());
-        Self { books, instrument, bid_prices }
-    }
-
-    fn event(&self, kind: Kind, number: usize) -> Event {
-        Event { order_id: OrderId(FIRST_ID + number as u64), ..Event::new(kind, self.instrument, TimestampNs(0)) }
-    }
-
-    fn add(&self, number: usize, price: Price) -> Event {
-        Event { side_number: Side::Bid as u8, price, quantity: Quantity(100), ..self.event(Kind::Add, number) }
-    }
-
-    fn reduce(&self, kind: Kind, number: usize, quantity: u64) -> Event {
-        Event { quantity: Quantity(quantity), ..self.event(kind, number) }
-    }
-
-    fn replace(&self, number: usize, new_number: usize, price: Price) -> Event {
-        let reference = FIRST_ID + new_number as u64;
-        Event { reference, price, quantity: Quantity(100), ..self.event(Kind::Replace, number) }
-    }
-
-    fn best_bid(&self) -> Price {
-        self.bid_prices[0]
-    }
-
-    /// Prices of levels that are there, none of them near the best.
-    fn deep_bid(&self, number: usize) -> Price {
-        self.bid_prices[DEPTH_LEVELS + number % (self.bid_prices.len() - DEPTH_LEVELS)]
-    }
+fn warm(arena: &Arena) -> Warm<'_> {
+    let day = Day::generate(DAY_MESSAGES, DAY_INSTRUMENTS, 1).expect("possible parameters");
+    Warm::new(Books::new(arena, CAPACITY).expect("the arena is made for it"), &day).0
 }
 
 /// Events of one chunk.
@@ -121,45 +62,182 @@ impl Chunk {
     }
 }
 
+/// The chunks of all actions on the busy instrument; orders have the ids from `first_id` on.
+fn chunks(warm: &Warm<'_>, first_id: u64) -> [(&'static str, Chunk); 6] {
+    let instrument = warm.instrument;
+    let id = |number: usize| first_id + number as u64;
+    let nothing = |_| None;
+    let add_best = |number| Some(bid(instrument, id(number), warm.best_bid()));
+    let end = |number| Some(delete(instrument, id(number)));
+    [
+        ("add_at_touch", Chunk::new(nothing, |number| bid(instrument, id(number), warm.best_bid()), end)),
+        ("add_deep", Chunk::new(nothing, |number| bid(instrument, id(number), warm.deep_bid(number)), end)),
+        ("execute", Chunk::new(add_best, |number| less(Kind::Execute, instrument, id(number), 100), nothing)),
+        ("reduce", Chunk::new(add_best, |number| less(Kind::Reduce, instrument, id(number), 40), end)),
+        ("delete", Chunk::new(add_best, |number| delete(instrument, id(number)), nothing)),
+        (
+            "replace",
+            Chunk::new(
+                add_best,
+                |number| replace(instrument, id(number), id(CHUNK_EVENTS + number), warm.deep_bid(number)),
+                |number| end(CHUNK_EVENTS + number),
+            ),
+        ),
+    ]
+}
+
+/// Measures chunks that leave the books as they were.
+fn measure(criterion: &mut Criterion, group: &str, books: &mut Books<'_>, chunks: &[(&str, Chunk)]) {
+    let state_digest = books.state_digest();
+    let mut group = criterion.benchmark_group(group);
+    for (name, chunk) in chunks {
+        group.bench_function(*name, |bencher| {
+            bencher.iter_custom(|iterations| chunk.measure(books, iterations));
+        });
+        assert_eq!(books.anomalies().total(), 0, "{name} met an anomaly");
+        assert_eq!(books.state_digest(), state_digest, "{name} left other books behind");
+    }
+    group.finish();
+}
+
+/// With ids that stand in pages, as a venue numbers them, and with arbitrary ones, which a hash table finds.
 fn actions(criterion: &mut Criterion) {
     let arena = Arena::new(CAPACITY.arena_bytes()).expect("memory");
-    let mut warm = Warm::new(&arena);
-    let state_digest = warm.books.state_digest();
-    let best = warm.best_bid();
-    let nothing = |_| None;
-    let chunks = {
-        let add_best = |number| Some(warm.add(number, best));
-        let delete = |number| Some(warm.event(Kind::Delete, number));
-        [
-            ("add_at_touch", Chunk::new(nothing, |number| warm.add(number, best), delete)),
-            ("add_deep", Chunk::new(nothing, |number| warm.add(number, warm.deep_bid(number)), delete)),
-            ("execute", Chunk::new(add_best, |number| warm.reduce(Kind::Execute, number, 100), nothing)),
-            ("reduce", Chunk::new(add_best, |number| warm.reduce(Kind::Reduce, number, 40), delete)),
-            ("delete", Chunk::new(add_best, |number| warm.event(Kind::Delete, number), nothing)),
-            (
-                "replace",
-                Chunk::new(
-                    add_best,
-                    |number| warm.replace(number, CHUNK_EVENTS + number, warm.deep_bid(number)),
-                    |number| Some(warm.event(Kind::Delete, CHUNK_EVENTS + number)),
-                ),
-            ),
-        ]
-    };
-    let mut group = criterion.benchmark_group("book_action");
-    for (name, chunk) in &chunks {
-        group.bench_function(*name, |bencher| {
-            bencher.iter_custom(|iterations| chunk.measure(&mut warm.books, iterations));
-        });
-        assert_eq!(warm.books.anomalies().total(), 0, "{name} met an anomaly");
-        assert_eq!(warm.books.state_digest(), state_digest, "{name} left other books behind");
+    let mut warm = warm(&arena);
+    let (paged, hashed) = (chunks(&warm, FIRST_ID), chunks(&warm, FIRST_HASHED_ID));
+    measure(criterion, "book_action", &mut warm.books, &paged);
+    measure(criterion, "book_action_arbitrary_id", &mut warm.books, &hashed);
+}
+
+const ONE: InstrumentId = InstrumentId(1);
+const CENT: i64 = Price::SCALE / 100;
+const BEST: i64 = 1_000 * Price::SCALE;
+
+/// Bids a cent apart below [`BEST`], one order each, which came in no order.
+fn deep_books(arena: &Arena, capacity: Capacity) -> Books<'_> {
+    // Divides no number of levels below, so every level comes once.
+    const STRIDE: i64 = 7_919;
+    let mut books = Books::new(arena, capacity).expect("the arena is made for it");
+    let levels = i64::from(capacity.levels_max) - CHUNK_EVENTS as i64;
+    for number in 0..levels {
+        let level = number * STRIDE % levels;
+        books.apply(&bid(ONE, 1 + level as u64, Price(BEST - level * CENT)));
     }
+    assert_eq!(i64::from(books.level_count()), levels);
+    books
+}
+
+const LEVEL_COUNTS: [u32; 5] = [1, 20, 300, 5_000, 50_000];
+
+/// New levels at the top, in the middle and in the last tenth of books from one level to 50,000.
+fn deep_actions(criterion: &mut Criterion) {
+    for levels in LEVEL_COUNTS {
+        let levels_max = levels + CHUNK_EVENTS as u32;
+        let capacity = Capacity { instruments_max: 1, orders_max: 2 * levels_max, levels_max };
+        let arena = Arena::new(capacity.arena_bytes()).expect("memory");
+        let mut books = deep_books(&arena, capacity);
+        let tenth = i64::from(levels / 10).max(1);
+        // Between two levels, so that each is one more; the same one again for books with few.
+        let below = |ahead: i64, number: usize| Price(BEST - (ahead + number as i64 * 37 % tenth) * CENT - CENT / 2);
+        let id = |number: usize| 1 + u64::from(levels) + number as u64;
+        let end = |number| Some(delete(ONE, id(number)));
+        let mut chunks = Vec::new();
+        for (adds, deletes, ahead) in [
+            ("add_middle", "delete_middle", i64::from(levels / 2)),
+            ("add_far", "delete_far", i64::from(levels) - tenth),
+        ] {
+            let add = move |number| bid(ONE, id(number), below(ahead, number));
+            chunks.push((adds, Chunk::new(|_| None, add, end)));
+            chunks.push((
+                deletes,
+                Chunk::new(move |number| Some(add(number)), |number| delete(ONE, id(number)), |_| None),
+            ));
+        }
+        let best = |number: usize| bid(ONE, id(number), Price(BEST + (1 + number as i64 % 8) * CENT));
+        chunks.push(("add_top", Chunk::new(|_| None, best, end)));
+        chunks
+            .push(("delete_top", Chunk::new(|number| Some(best(number)), |number| delete(ONE, id(number)), |_| None)));
+        measure(criterion, &format!("book_of_{levels}_levels"), &mut books, &chunks);
+    }
+}
+
+/// Queries whose cost grows with the levels, on books from one level to 50,000.
+fn deep_queries(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("deep_query");
+    for levels in LEVEL_COUNTS {
+        let levels_max = levels + CHUNK_EVENTS as u32;
+        let capacity = Capacity { instruments_max: 1, orders_max: 2 * levels_max, levels_max };
+        let arena = Arena::new(capacity.arena_bytes()).expect("memory");
+        let books = deep_books(&arena, capacity);
+        let book = || books.book(black_box(ONE)).expect("it has a book");
+        let (last, all) =
+            (Price(BEST - i64::from(levels - 1) * CENT), book().quantity_within(Side::Bid, Price(i64::MIN)));
+        group.bench_function(BenchmarkId::new("bbo", levels), |bencher| bencher.iter(|| books.bbo(black_box(ONE))));
+        group.bench_function(BenchmarkId::new("level_at_last", levels), |bencher| {
+            bencher.iter(|| book().level_at(Side::Bid, black_box(last)).expect("a level").quantity);
+        });
+        group.bench_function(BenchmarkId::new("nth_level_last", levels), |bencher| {
+            bencher.iter(|| book().nth_level(Side::Bid, black_box(levels - 1)).expect("deep enough").price);
+        });
+        group.bench_function(BenchmarkId::new("levels_all", levels), |bencher| {
+            bencher.iter(|| book().levels(Side::Bid).map(|level| level.quantity.get()).sum::<u64>());
+        });
+        group.bench_function(BenchmarkId::new("quantity_within_all", levels), |bencher| {
+            bencher.iter(|| book().quantity_within(Side::Bid, black_box(last)));
+        });
+        group.bench_function(BenchmarkId::new("sweep_average_all", levels), |bencher| {
+            bencher.iter(|| book().sweep(Side::Bid, black_box(all)).average_price().expect("some quantity"));
+        });
+        group.bench_function(BenchmarkId::new("imbalance_all", levels), |bencher| {
+            bencher.iter(|| book().imbalance(black_box(levels)).ratio().expect("some quantity"));
+        });
+    }
+    group.finish();
+}
+
+/// One level with 100,000 orders: what a long queue costs, and what it must not.
+fn long_queue(criterion: &mut Criterion) {
+    const ORDERS: u64 = 100_000;
+    let capacity = Capacity { instruments_max: 1, orders_max: 2 * ORDERS as u32, levels_max: 16 };
+    let arena = Arena::new(capacity.arena_bytes()).expect("memory");
+    let mut books = Books::new(&arena, capacity).expect("the arena is made for it");
+    let price = Price(BEST);
+    (1..=ORDERS).for_each(|id| _ = books.apply(&bid(ONE, id, price)));
+
+    let id = |number: usize| 1 + ORDERS + number as u64;
+    // One order in 97: each on lines of its own, anywhere in the queue.
+    let amid = |number: usize| 1 + number as u64 * 97 % ORDERS;
+    let add = |number: usize| bid(ONE, id(number), price);
+    let chunks = [
+        ("add", Chunk::new(|_| None, add, |number| Some(delete(ONE, id(number))))),
+        (
+            "delete_last",
+            Chunk::new(|number| Some(add(number)), |number| delete(ONE, id(CHUNK_EVENTS - 1 - number)), |_| None),
+        ),
+    ];
+    measure(criterion, "long_queue", &mut books, &chunks);
+
+    let mut group = criterion.benchmark_group("long_queue_query");
+    let mut numbers = (0..CHUNK_EVENTS).cycle();
+    let mut next_order = || OrderId(amid(numbers.next().expect("a cycle does not end")));
+    group.bench_function("order", |bencher| {
+        bencher.iter(|| books.order(ONE, next_order()).expect("a live order"));
+    });
+    group.bench_function("queue_position_last", |bencher| {
+        bencher.iter(|| books.queue_position(ONE, black_box(OrderId(ORDERS))).expect("a live order"));
+    });
+    group.bench_function("level_orders", |bencher| {
+        bencher.iter(|| {
+            let level = books.book(ONE).and_then(|book| book.level_at(Side::Bid, black_box(price))).expect("a level");
+            level.orders().map(|(_, quantity)| quantity.get()).sum::<u64>()
+        });
+    });
     group.finish();
 }
 
 fn queries(criterion: &mut Criterion) {
     let arena = Arena::new(CAPACITY.arena_bytes()).expect("memory");
-    let Warm { books, instrument, .. } = Warm::new(&arena);
+    let Warm { books, instrument, .. } = warm(&arena);
     let book = books.book(instrument).expect("it has a book");
     let orders: Vec<OrderId> =
         book.levels(Side::Bid).flat_map(|level| level.orders().map(|(id, _)| id).collect::<Vec<_>>()).collect();
@@ -194,7 +272,7 @@ fn queries(criterion: &mut Criterion) {
 /// [`Book::level_at`](tickcore_book::Book::level_at) reaches down [`DEPTH_LEVELS`] levels.
 fn depth_queries(criterion: &mut Criterion) {
     let arena = Arena::new(CAPACITY.arena_bytes()).expect("memory");
-    let Warm { books, instrument, bid_prices } = Warm::new(&arena);
+    let Warm { books, instrument, bid_prices } = warm(&arena);
     let book = || books.book(black_box(instrument)).expect("it has a book");
     let levels_max = DEPTH_LEVELS as u32;
     let limit = bid_prices[DEPTH_LEVELS - 1];
@@ -242,6 +320,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(600))
         .sample_size(20);
-    targets = actions, queries, depth_queries
+    targets = actions, deep_actions, long_queue, queries, depth_queries, deep_queries
 }
 criterion_main!(benches);
