@@ -1,7 +1,7 @@
 //! Ten million generated messages of 8,000 instruments: books, digests and journal against the reference books.
 //!
 //! The environment variable `TICKCORE_TEST_MESSAGES` has another number of them. Forty million take 4 GB of memory, 3 GB in the
-//! folder for temporary files and some minutes:
+//! folder for temporary files, and a minute or two:
 //!
 //! ```text
 //! TICKCORE_TEST_MESSAGES=40000000 cargo test --test ten_million
