@@ -39,6 +39,9 @@ const MEASURED_LEVELS_MIN: usize = 3;
 const MEASURED_LEVELS_MAX: usize = 32;
 /// Orders that move with their levels into a window when it is centred, at most.
 const MOVED_ORDERS_MAX: u32 = 256;
+/// Levels of the ladder that are looked at when a window is centred, at most: where levels lie between its ticks, any number
+/// may be within its bounds. Those not looked at stay in the ladder.
+const TAKEN_IN_LOOKS_MAX: usize = 2 * WINDOW_LEVELS as usize;
 
 const WORD_BITS: u32 = u64::BITS;
 const WORDS: usize = (WINDOW_LEVELS / WORD_BITS) as usize;
@@ -421,7 +424,7 @@ impl<'a> Sides<'a> {
         let head = &mut self.heads.as_flattened_mut()[side_of.index()];
         let mut inside = [(0, NONE); WINDOW_LEVELS as usize];
         let mut count = 0;
-        for level in self.ladders.levels(head.ladder) {
+        for level in self.ladders.levels(head.ladder).take(TAKEN_IN_LOOKS_MAX) {
             let key = queues.total(level).key;
             if key < head.low || count == inside.len() {
                 break;

@@ -305,3 +305,46 @@ fn numbers_around_600_million_with_few_that_stay() {
         books.check();
     });
 }
+
+/// Thousands of levels between the ticks of a market that steps up and down, so that its window is centred again and again
+/// over more levels than it has places.
+#[test]
+fn thousands_of_levels_between_two_ticks() {
+    const LEVELS: u64 = 20_000;
+    let best = 1_000 * Price::SCALE;
+    let capacity = Capacity { instruments_max: 1, orders_max: 1 << 16, levels_max: 1 << 15 };
+    with_books(capacity, |books| {
+        for level in 0..40 {
+            books.apply(&add(ONE, 1 + level, Side::Bid, best - level as i64 * CENT, 1));
+        }
+        for level in 0..LEVELS {
+            let below = 50 * CENT + 1 + level as i64 * 7_919 % (40 * CENT);
+            books.apply(&add(ONE, 100 + level, Side::Bid, best - below, 1));
+        }
+        let mut random = Random(5);
+        let mut id = 1 << 20;
+        for round in 0..100 {
+            let mut live = Vec::new();
+            let shapes: [(u64, &dyn Fn(i64) -> i64); 3] = [
+                (40, &|number| best + (1 + number + 40 * (round % 2)) * CENT),
+                (20, &|number| best - number * CENT - 3_333),
+                (20, &|number| best - (40 + number * 4) * CENT),
+            ];
+            for (count, price_of) in shapes {
+                for number in 0..count {
+                    id += 1;
+                    live.push(id);
+                    books.apply(&add(ONE, id, Side::Bid, price_of(number as i64), 1));
+                }
+            }
+            random.shuffle(&mut live);
+            for id in live {
+                books.apply(&delete(ONE, id));
+            }
+            if round % 10 == 0 {
+                books.check();
+            }
+        }
+        books.check();
+    });
+}
