@@ -357,7 +357,11 @@ fn counts() -> anyhow::Result<Option<(Record, f64)>> {
         child => child.context("valgrind cannot be run")?,
     };
     let output = child.wait_with_output()?;
-    ensure!(output.status.success(), "under valgrind: {}", output.status);
+    ensure!(
+        output.status.success(),
+        "under valgrind: {}; it may not know all instructions of this processor: build without target-cpu",
+        output.status
+    );
     let totals = totals(&fs::read_to_string(&dumps).with_context(|| format!("{}: no counts", dumps.display()))?)?;
     let done = String::from_utf8(output.stdout)?;
     let done: Vec<(&str, u64)> = done
