@@ -9,7 +9,7 @@
 
 use super::lane::{Line, Marks};
 #[cfg(not(loom))]
-pub(super) use mapped::{Memory, Table};
+pub(super) use mapped::{HeaderWord, Memory, Table};
 #[cfg(loom)]
 pub(super) use modelled::Table;
 
@@ -55,6 +55,7 @@ mod mapped {
     use std::io;
     use std::os::fd::AsFd;
     use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
 
     const PAGE_BYTES: usize = 4096;
     const HUGE_PAGE_BYTES: usize = 2 << 20;
@@ -147,6 +148,13 @@ mod mapped {
             let _ = unsafe { munmap(self.mapping.as_ptr().cast(), self.mapping_bytes) };
         }
     }
+
+    /// A word of the header of a ring in a file.
+    #[repr(transparent)]
+    pub(in crate::ring) struct HeaderWord(pub(in crate::ring) AtomicU64);
+
+    // SAFETY: an atomic word.
+    unsafe impl Row for HeaderWord {}
 
     /// Rows of one type in mapped memory.
     pub(in crate::ring) struct Table<T> {

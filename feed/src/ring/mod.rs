@@ -43,11 +43,15 @@
 //! transfer per reader and a full fence for each; read in batches. Sequences end at 2⁶², after 146 years of one a
 //! nanosecond.
 
+#[cfg(not(loom))]
+pub mod bbo;
 mod lane;
 mod lossy;
 mod memory;
 mod reader;
 mod region;
+#[cfg(not(loom))]
+pub mod shared;
 mod stores;
 mod sync;
 mod wait;

@@ -36,6 +36,17 @@ impl Region {
         Ok(Self { lane, cursors: cursors.into_boxed_slice(), announced_limit, writer_taken: AtomicBool::new(false) })
     }
 
+    /// A lane that another process writes, or another ring of this one: no writer and no gating reader can be had.
+    #[cfg(not(loom))]
+    pub(super) fn of_readers(lane: Lane) -> Self {
+        Self {
+            lane,
+            cursors: Box::default(),
+            announced_limit: CachePadded::default(),
+            writer_taken: AtomicBool::new(true),
+        }
+    }
+
     /// Lines and marks.
     #[inline(always)]
     pub(super) fn lane(&self) -> &Lane {

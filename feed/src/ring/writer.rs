@@ -64,8 +64,8 @@ impl Writer {
         }
         self.head += 1;
         let lane = self.region.lane();
-        prefetch_for_write(lane.line(self.head + SINGLE_AHEAD_LINES));
         lane.write(self.head, event);
+        prefetch_for_write(lane.line(self.head + SINGLE_AHEAD_LINES));
         Ok(Sequence(self.head))
     }
 

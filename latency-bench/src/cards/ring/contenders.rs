@@ -10,7 +10,8 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tickcore_book::{Event, TimestampNs};
-use tickcore_feed::ring::{Reader, Ring, Writer};
+use tickcore_feed::ring::shared::{Attached, Content, SharedRing};
+use tickcore_feed::ring::{LossyReader, Reader, Ring, Writer};
 
 /// Events of a batch, on either side.
 pub(super) const BATCH_EVENTS: usize = 256;
@@ -83,6 +84,46 @@ impl Receiver for Reader {
     }
 }
 
+/// The product in shared memory: the sender's mapping, and another one at another address without write access, as another
+/// process has it.
+pub(super) fn shared(capacity: usize) -> anyhow::Result<(SharedWriter, AttachedReader)> {
+    let shared = SharedRing::create_memfd("ring of the scorecard", Content::Events, capacity, 1)?;
+    let attached = Attached::open(shared.path())?;
+    let reader = attached.reader();
+    Ok((SharedWriter { writer: shared.ring().writer()?, _shared: shared }, AttachedReader(reader)))
+}
+
+/// A writer with the file that it writes to.
+#[derive(Debug)]
+pub(super) struct SharedWriter {
+    writer: Writer,
+    _shared: SharedRing,
+}
+
+impl Sender for SharedWriter {
+    #[inline]
+    fn send(&mut self, event: &Event) -> bool {
+        self.writer.send(event)
+    }
+
+    #[inline]
+    fn send_batch(&mut self, batch: &Batch, from: usize) -> usize {
+        self.writer.send_batch(batch, from)
+    }
+}
+
+/// A reader for which nobody waits. What it loses counts as seen.
+#[derive(Debug)]
+pub(super) struct AttachedReader(LossyReader);
+
+impl Receiver for AttachedReader {
+    #[inline]
+    fn receive(&mut self, max: usize, mut on_event: impl FnMut(u64, &Event)) -> usize {
+        let result = self.0.poll(max, |sequence, event| on_event(sequence.0, event));
+        result.read + result.lost as usize
+    }
+}
+
 /// Two gating readers that one thread polls in turn.
 #[derive(Debug)]
 pub(super) struct TwoReaders {
@@ -114,6 +155,28 @@ impl Receiver for TwoReaders {
 pub(super) fn rtrb(capacity: usize) -> (Producer<Message>, Counted<Consumer<Message>>) {
     let (producer, consumer) = RingBuffer::new(capacity);
     (producer, Counted { inner: consumer, seen: 0 })
+}
+
+/// The same with a receiver that takes one message after the other, which is faster when they are sent so.
+pub(super) fn rtrb_single(capacity: usize) -> (Producer<Message>, Counted<PopOnly>) {
+    let (producer, consumer) = RingBuffer::new(capacity);
+    (producer, Counted { inner: PopOnly(consumer), seen: 0 })
+}
+
+/// A consumer that is asked for single messages.
+#[derive(Debug)]
+pub(super) struct PopOnly(Consumer<Message>);
+
+impl Receiver for Counted<PopOnly> {
+    #[inline]
+    fn receive(&mut self, max: usize, mut on_event: impl FnMut(u64, &Event)) -> usize {
+        for count in 0..max {
+            let Ok(message) = self.inner.0.pop() else { return count };
+            self.seen += 1;
+            on_event(self.seen, &message.event);
+        }
+        max
+    }
 }
 
 /// A receiver that numbers what comes.

@@ -4,6 +4,9 @@
 //! 2. [`one_way`]: one event each microsecond, by stamps of one counter on two cores.
 //! 3. [`throughput`]: single and batched; free, near-empty and saturated.
 //!
+//! The ring in shared memory is read through a second mapping of the same file, without write access, by a thread of the same
+//! process: caches go by physical address, so a line travels as it does to another process.
+//!
 //! Everything takes turns within a round, and a figure is the median of the rounds' ratios. A virtual machine's cores move:
 //! a line one way may take 25 ns in one second and 200 in the next, so the limit is measured right before and after what is
 //! held against it. Each run has its memory at another place.
@@ -194,6 +197,7 @@ struct Rates {
 #[derive(Clone, Copy, Debug)]
 struct Round {
     ours: OneWayOverLimit,
+    shared: OneWayOverLimit,
     rtrb: OneWayOverLimit,
     disruptor: OneWayOverLimit,
     array_queue: OneWayOverLimit,
@@ -236,17 +240,22 @@ impl Round {
             };
         }
         let ours = one_way!(contenders::ours(capacity)?);
-        let rtrb = one_way!(contenders::rtrb(capacity));
+        let shared = one_way!(contenders::shared(capacity)?);
+        let rtrb = one_way!(contenders::rtrb_single(capacity));
         let bare_line = one_way!(contenders::bare_line());
         let disruptor = one_way!(contenders::disruptor(capacity));
         let array_queue = one_way!(contenders::array_queue(capacity));
-        let rtrb_rates = run!(contenders::rtrb(capacity), Free, 1);
+        let rtrb_rates = Rates {
+            single: run!(contenders::rtrb_single(capacity), Single, Free, 1),
+            batched: run!(contenders::rtrb(capacity), Batched, Free, 1),
+        };
         let our_rates = run!(contenders::ours(capacity)?, Free, 1);
         let stream_rate = limit::stream(cores, capacity, places.next(capacity as u64) as usize, events)?;
         let two_readers = run!(contenders::two_readers(capacity)?, Free, 2);
         machine.note_huge_pages();
         Ok(Self {
             ours,
+            shared,
             rtrb,
             disruptor,
             array_queue,
@@ -325,7 +334,7 @@ fn figures(rounds: &[Round], ruler: &Ruler) -> Vec<Figure> {
             of(|round| round.two_readers.single.rate / round.our_rates.single.rate),
         ),
         held("worst_over_best_regime", of(Round::worst_over_best_regime)),
-        skipped("shared_memory_over_in_process", "there is no ring in shared memory"),
+        one_way("shared_memory_over_in_process", |round| round.shared.p50() / round.ours.p50()),
     ];
     let extra = |name, unit, better, value: fn(&Round) -> f64| Figure::new(name, of(value), unit, better);
     let ns = |name, value| extra(name, "ns", Better::Lower, value);
@@ -335,6 +344,7 @@ fn figures(rounds: &[Round], ruler: &Ruler) -> Vec<Figure> {
         ns("one_way_p50_ns", |round| round.ours.found.p50_ns),
         ns("one_way_p90_ns", |round| round.ours.found.p90_ns),
         ns("one_way_p99_ns", |round| round.ours.found.p99_ns),
+        ns("shared_memory_one_way_p50_ns", |round| round.shared.found.p50_ns),
         ns("rtrb_one_way_p50_ns", |round| round.rtrb.found.p50_ns),
         ns("rtrb_one_way_p90_ns", |round| round.rtrb.found.p90_ns),
         ns("disruptor_one_way_p50_ns", |round| round.disruptor.found.p50_ns),
@@ -385,8 +395,8 @@ fn notes(plan: &Plan, rounds: &[Round], ruler: &Ruler) -> Vec<String> {
             ruler.offset_ns,
         ),
         format!(
-            "Near-empty: {:.0} empty polls for 1,000 events; saturated: {:.0} refusals. The side that works does so for \
-             about 3 ns an event.",
+            "Near-empty: {:.1} empty polls for 1,000 events; saturated: {:.1} refusals. The side that works does so for \
+             about 4 ns an event.",
             of(|round| round.near_empty.single.empty_polls as f64) / plan.events as f64 * 1e3,
             of(|round| round.saturated.single.refusals as f64) / plan.events as f64 * 1e3,
         ),
