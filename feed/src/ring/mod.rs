@@ -21,34 +21,49 @@
 //! and are the engine's own; event n is in line (n − 1) modulo the capacity. A reader that waits for event n loads the
 //! sequence word of that line and has the event when the word equals n: no shared head index, one cache line from the
 //! writer's core to the reader's. All words are atomics, the payload's relaxed, ordered by the sequence word's Release
-//! and Acquire; there is no `unsafe`.
+//! and Acquire. Of a batch, the first sequence is written last, so that a reader meets it whole and the two cores do not
+//! fight over lines.
 //!
-//! Each reader has a cursor, padded apart: the last sequence whose line it has released. The writer keeps the smallest it
-//! knows of and reads the cursors again only when it runs into it. It never overwrites a line that a reader has not
-//! released, so a slow reader stops the writer, which counts that ([`Writer::full_waits`]), and nothing is lost.
+//! Readers are of two kinds. For a [`Reader`] (gating) the writer waits: each has a cursor, padded apart, the last sequence
+//! whose line it has released; the writer keeps the smallest it knows of and reads the cursors again only when it runs into
+//! it, so a slow reader stops the writer, which counts how often and for how long ([`Writer::full_waits`],
+//! [`Writer::full_time`]), and nothing is lost. For a [`LossyReader`] nobody waits: the writer says an eighth of the ring
+//! ahead what it is going to overwrite, and the reader looks at that word after it has copied lines out; what it lost it
+//! knows exactly.
 //!
 //! # Guarantees
-//! - No allocation after [`Ring::new`], no lock, no system call, no waiting inside any call.
-//! - Readers may join and leave while it runs. One that joins stands behind the newest event; one that is dropped, also
-//!   by a panic, no longer holds the writer.
+//! - No allocation after [`Ring::new`] and the making of a lossy reader, no lock, no system call, no waiting inside any call.
+//! - Readers may join and leave while it runs. One that joins stands behind the newest event; a gating one that is dropped,
+//!   also by a panic, no longer holds the writer.
 //! - The writer dropped, also by a panic, closes the ring: readers get the rest and then see the end.
-//! - Without readers the writer runs free, and what it publishes is seen by nobody.
+//! - Without gating readers the writer runs free.
 //!
 //! # Worst case
-//! A writer that runs into a reader at every event (ring full, reader releasing single lines) pays a cache-line transfer
-//! per reader and a full fence for each; read in batches. Sequences end at 2⁶⁴, after 584 years of one a nanosecond.
+//! A writer that runs into a gating reader at every event (ring full, reader releasing single lines) pays a cache-line
+//! transfer per reader and a full fence for each; read in batches. Sequences end at 2⁶², after 146 years of one a
+//! nanosecond.
 
+#[cfg(not(loom))]
+pub mod bbo;
+mod lane;
+mod lossy;
+mod memory;
 mod reader;
 mod region;
+#[cfg(not(loom))]
+pub mod shared;
+mod stores;
 mod sync;
 mod wait;
 mod writer;
 
-pub use reader::Reader;
+pub use lossy::{LossyRead, LossyReader};
+pub use reader::{ReadBatch, Reader};
 pub use wait::{Wait, Waiter};
-pub use writer::{Full, Writer};
+pub use writer::{Claim, Full, Writer};
 
 use core::fmt;
+use lane::Lane;
 use region::Region;
 use sync::Arc;
 
@@ -82,9 +97,9 @@ pub enum RingError {
         readers_max: usize,
     },
     /// The machine did not give the memory.
-    #[error("no memory for a table of {bytes} bytes of the ring: take fewer lines")]
+    #[error("the machine gave no {bytes} bytes for the ring: take fewer lines")]
     Memory {
-        /// Size of the table.
+        /// Bytes asked for.
         bytes: usize,
     },
 }
@@ -114,19 +129,21 @@ pub struct Ring {
 impl Ring {
     /// A ring of `capacity_lines` lines (a power of two) that up to `readers_max` readers can be in at a time.
     ///
-    /// Allocates and touches 64 bytes a line and 128 bytes a reader.
+    /// Maps and touches 64 bytes a line and one page more, in huge pages from a MiB on where the machine has them, and
+    /// allocates 128 bytes a reader. The pages are near the core of the thread that calls.
     ///
     /// # Errors
     /// A number out of its bounds, or memory that the machine does not give.
     pub fn new(capacity_lines: usize, readers_max: usize) -> Result<Self, RingError> {
-        let is_in_bounds = (CAPACITY_LINES_MIN..=CAPACITY_LINES_MAX).contains(&capacity_lines);
-        if !is_in_bounds || !capacity_lines.is_power_of_two() {
-            return Err(RingError::Capacity { capacity_lines });
-        }
+        check_capacity(capacity_lines)?;
+        Self::of_lane(readers_max, || Lane::new(capacity_lines))
+    }
+
+    fn of_lane(readers_max: usize, lane: impl FnOnce() -> Result<Lane, RingError>) -> Result<Self, RingError> {
         if !(1..=READERS_MAX).contains(&readers_max) {
             return Err(RingError::Readers { readers_max });
         }
-        Ok(Self { region: Arc::new(Region::new(capacity_lines, readers_max)?) })
+        Ok(Self { region: Arc::new(Region::new(lane()?, readers_max)?) })
     }
 
     /// The writer, once in the ring's life.
@@ -147,6 +164,11 @@ impl Ring {
         Reader::join(Arc::clone(&self.region)).ok_or(JoinError::NoFreeSlot { readers_max: self.readers_max() })
     }
 
+    /// A new reader behind the newest event that the writer does not wait for. It needs no slot.
+    pub fn lossy_reader(&self) -> LossyReader {
+        LossyReader::join(Arc::clone(&self.region))
+    }
+
     /// Lines of the ring.
     pub fn capacity_lines(&self) -> usize {
         self.region.capacity_lines()
@@ -159,8 +181,13 @@ impl Ring {
 
     /// Whether the writer is gone. Readers may still have events to read.
     pub fn is_closed(&self) -> bool {
-        self.region.is_closed()
+        self.region.lane().is_closed()
     }
+}
+
+fn check_capacity(capacity_lines: usize) -> Result<(), RingError> {
+    let is_in_bounds = (CAPACITY_LINES_MIN..=CAPACITY_LINES_MAX).contains(&capacity_lines);
+    if is_in_bounds && capacity_lines.is_power_of_two() { Ok(()) } else { Err(RingError::Capacity { capacity_lines }) }
 }
 
 impl fmt::Debug for Ring {

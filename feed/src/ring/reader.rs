@@ -33,7 +33,7 @@ impl Reader {
         let mut position = self.position;
         let end = position + max.min(self.region.capacity_lines()) as u64;
         while position < end {
-            let Some(event) = self.region.line(position + 1).read(position + 1) else { break };
+            let Some(event) = self.region.lane().line(position + 1).read(position + 1) else { break };
             position += 1;
             on_event(Sequence(position), &event);
         }
@@ -46,11 +46,20 @@ impl Reader {
     pub fn read_into(&mut self, events: &mut [Event]) -> usize {
         let mut position = self.position;
         for place in events.iter_mut().take(self.region.capacity_lines()) {
-            let Some(event) = self.region.line(position + 1).read(position + 1) else { break };
+            let Some(event) = self.region.lane().line(position + 1).read(position + 1) else { break };
             position += 1;
             *place = event;
         }
         self.release_to(position)
+    }
+
+    /// The events that are there, at most `max` and at most a ring's capacity of them. Those that were taken from it are
+    /// released at once when it is dropped.
+    #[inline]
+    pub fn batch(&mut self, max: usize) -> ReadBatch<'_> {
+        let position = self.position;
+        let end = position + max.min(self.region.capacity_lines()) as u64;
+        ReadBatch { reader: self, position, end }
     }
 
     /// Sequence of the event that comes next.
@@ -62,7 +71,7 @@ impl Reader {
     /// Whether the writer is gone and everything it published has been read. Once true, it stays true.
     #[inline]
     pub fn is_closed_and_drained(&self) -> bool {
-        self.region.is_end(self.position)
+        self.region.lane().is_end(self.position)
     }
 
     /// Moves to `position`, giving the lines up to it back, and returns how far that is.
@@ -90,5 +99,35 @@ impl fmt::Debug for Reader {
             .field("slot", &self.slot)
             .field("position", &self.position)
             .finish_non_exhaustive()
+    }
+}
+
+/// Events that are there, one after the other, each copied out of its line. See [`Reader::batch`].
+#[derive(Debug)]
+pub struct ReadBatch<'r> {
+    reader: &'r mut Reader,
+    position: u64,
+    end: u64,
+}
+
+impl Iterator for ReadBatch<'_> {
+    type Item = (Sequence, Event);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.position + 1;
+        if next > self.end {
+            return None;
+        }
+        let event = self.reader.region.lane().line(next).read(next)?;
+        self.position = next;
+        Some((Sequence(next), event))
+    }
+}
+
+impl Drop for ReadBatch<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.reader.release_to(self.position);
     }
 }

@@ -39,14 +39,11 @@ pub(super) fn yield_now() {
 /// lets a load see a store that runs later. A gating reader's payload is owned by one side at a time, so it may be
 /// checked as strictly as plain memory. In an ordinary build this is nothing and takes no room.
 #[cfg(not(loom))]
+#[derive(Default)]
 pub(super) struct PayloadAccess;
 
 #[cfg(not(loom))]
 impl PayloadAccess {
-    pub(super) const fn new() -> Self {
-        Self
-    }
-
     #[inline(always)]
     pub(super) fn read(&self) {}
 
@@ -62,11 +59,14 @@ pub(super) struct PayloadAccess(loom::cell::UnsafeCell<()>);
 unsafe impl Sync for PayloadAccess {}
 
 #[cfg(loom)]
-impl PayloadAccess {
-    pub(super) fn new() -> Self {
+impl Default for PayloadAccess {
+    fn default() -> Self {
         Self(loom::cell::UnsafeCell::new(()))
     }
+}
 
+#[cfg(loom)]
+impl PayloadAccess {
     pub(super) fn read(&self) {
         self.0.with(|_| ());
     }

@@ -168,12 +168,142 @@ fn a_panic_in_a_callback_releases_nothing_of_its_batch() {
     assert_eq!(read_all(&mut reader), [1, 2, 3]);
 }
 
+#[test]
+fn claimed_lines_are_there_all_at_once_or_not_at_all() {
+    let ring = Ring::new(16, 1).unwrap();
+    let mut reader = ring.reader().unwrap();
+    let mut writer = ring.writer().unwrap();
+    let mut claim = writer.claim(100).unwrap();
+    assert_eq!(claim.room(), 2, "an eighth of the ring");
+    claim.push(&event(7));
+    drop(claim);
+    assert_eq!((read_all(&mut reader), writer.last_sequence()), (vec![], Sequence(0)), "nothing was committed");
+    for turn in 0..20 {
+        let mut claim = writer.claim(2).unwrap();
+        claim.push(&event(2 * turn + 1));
+        claim.push(&event(2 * turn + 2));
+        assert_eq!(reader.poll(1, |_, _| ()), 0, "not committed yet");
+        assert_eq!(claim.commit(), Sequence(2 * turn + 2));
+        assert_eq!(read_all(&mut reader), [2 * turn + 1, 2 * turn + 2]);
+    }
+    let last = writer.last_sequence();
+    assert_eq!(writer.claim(1).unwrap().commit(), last, "an empty claim publishes nothing");
+    while writer.try_publish(&event(0)).is_ok() {}
+    assert!(writer.claim(1).is_err());
+}
+
+#[test]
+#[should_panic(expected = "all 1 claimed lines are filled")]
+fn a_claim_takes_no_more_than_its_lines() {
+    let ring = Ring::new(16, 1).unwrap();
+    let mut writer = ring.writer().unwrap();
+    let mut claim = writer.claim(0).unwrap();
+    claim.push(&event(1));
+    claim.push(&event(2));
+}
+
+#[test]
+fn a_batch_of_a_reader_releases_what_was_taken_from_it() {
+    let ring = Ring::new(4, 1).unwrap();
+    let mut reader = ring.reader().unwrap();
+    let mut writer = ring.writer().unwrap();
+    publish(&mut writer, 1..=4);
+    let sequences: Vec<u64> = reader.batch(3).map(|(sequence, _)| sequence.0).collect();
+    assert_eq!((sequences, writer.free()), (vec![1, 2, 3], 3));
+    assert_eq!(reader.batch(1).count() + reader.batch(1).count(), 1);
+    assert!(reader.batch(0).next().is_none());
+}
+
+#[test]
+fn how_long_a_ring_was_full_is_counted() {
+    const FULL_FOR: std::time::Duration = std::time::Duration::from_millis(2);
+    let ring = Ring::new(2, 1).unwrap();
+    let mut reader = ring.reader().unwrap();
+    let mut writer = ring.writer().unwrap();
+    publish(&mut writer, 1..=2);
+    assert!(writer.full_time().is_zero());
+    assert_eq!(writer.try_publish(&event(3)), Err(Full));
+    std::thread::sleep(FULL_FOR);
+    assert_eq!(reader.poll(2, |_, _| ()), 2);
+    publish(&mut writer, [3]);
+    assert!(writer.full_time() >= FULL_FOR && writer.full_waits() == 1);
+}
+
+/// Whole lines at once and word by word are the same ring.
+#[test]
+fn every_way_to_store_a_batch_gives_the_same_lines() {
+    use super::stores::Stores;
+    let events: Vec<Event> = (0..7)
+        .map(|number| {
+            Event::from_words([1, 2, 3, 5, 7, 11, 13].map(|factor: u64| (number + 1) * (factor << 40 | factor)))
+        })
+        .collect();
+    for stores in [Stores::PORTABLE, Stores::detect()] {
+        let lane = Lane::new(8).unwrap();
+        for first in 1..=40 {
+            for count in 0..=events.len() {
+                lane.write_batch(first, &events[..count], stores);
+                for (event, sequence) in events[..count].iter().zip(first..) {
+                    assert_eq!(lane.line(sequence).read(sequence).as_ref(), Some(event), "{stores:?}");
+                }
+            }
+        }
+    }
+}
+
+fn read_lossy(reader: &mut LossyReader) -> (Vec<u64>, u64) {
+    let (mut sequences, mut lost) = (Vec::new(), 0);
+    loop {
+        let result = reader.poll(usize::MAX, |sequence, read| {
+            assert_eq!(*read, event(sequence.0));
+            sequences.push(sequence.0);
+        });
+        lost += result.lost;
+        if result == LossyRead::default() {
+            return (sequences, lost);
+        }
+    }
+}
+
+#[test]
+fn a_lossy_reader_that_keeps_up_loses_nothing_and_holds_nobody() {
+    let ring = Ring::new(16, 1).unwrap();
+    let mut writer = ring.writer().unwrap();
+    let mut reader = ring.lossy_reader();
+    for turn in 0..100 {
+        publish(&mut writer, turn * 14 + 1..=turn * 14 + 14);
+        assert_eq!(read_lossy(&mut reader), ((turn * 14 + 1..=turn * 14 + 14).collect(), 0));
+    }
+    let mut late = ring.lossy_reader();
+    assert_eq!(late.next_sequence(), Sequence(1_401), "behind the newest event");
+    writer.close();
+    assert!(late.is_closed_and_drained() && reader.is_closed_and_drained());
+    assert_eq!(read_lossy(&mut late), (vec![], 0));
+}
+
+#[test]
+fn a_lossy_reader_that_was_overrun_knows_exactly_what_it_lost() {
+    for (capacity_lines, published) in [(2, 9), (4, 11), (16, 17), (16, 1_000), (64, 65), (1_024, 5_000)] {
+        let ring = Ring::new(capacity_lines, 1).unwrap();
+        let mut writer = ring.writer().unwrap();
+        let mut reader = ring.lossy_reader();
+        publish(&mut writer, 1..=published);
+        let (sequences, lost) = read_lossy(&mut reader);
+        assert_eq!(sequences, (lost + 1..=published).collect::<Vec<_>>());
+        assert_eq!((reader.lost(), lost + sequences.len() as u64), (lost, published));
+        let kept = capacity_lines as u64 / 2;
+        assert!(sequences.len() as u64 <= kept + ring.region.lane().claim_lines() as u64, "about half a ring behind");
+        assert!(!sequences.is_empty() || capacity_lines == 2, "{capacity_lines}");
+    }
+}
+
 /// A step of one thread that plays writer and readers in turn.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Publish { count: usize },
     Read { reader: usize, max: usize },
     JoinOrLeave { reader: usize },
+    ReadLossy,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -181,6 +311,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0_usize..12).prop_map(|count| Step::Publish { count }),
         3 => (0_usize..3, 0_usize..10).prop_map(|(reader, max)| Step::Read { reader, max }),
         1 => (0_usize..3).prop_map(|reader| Step::JoinOrLeave { reader }),
+        1 => Just(Step::ReadLossy),
     ]
 }
 
@@ -196,18 +327,26 @@ proptest! {
         let mut writer = ring.writer().unwrap();
         let mut readers: [Option<(Reader, VecDeque<u64>)>; 3] = [None, None, None];
         let mut published = 0;
+        let mut lossy = ring.lossy_reader();
+        let mut seen_or_lost = 0;
         for step in steps {
             match step {
                 Step::Publish { count } => {
-                    let longest = readers.iter().flatten().map(|(_, queue)| queue.len()).max().unwrap_or(0);
+                    let longest = readers.iter().flatten().map(|(_, queue)| queue.len()).max();
                     let events: Vec<Event> = (published + 1..).take(count).map(event).collect();
                     let accepted = writer.publish_batch(&events);
-                    prop_assert_eq!(accepted, count.min(capacity_lines - longest));
+                    let room = longest.map_or(count, |longest| capacity_lines - longest);
+                    prop_assert_eq!(accepted, count.min(room));
                     for sequence in published + 1..=published + accepted as u64 {
                         readers.iter_mut().flatten().for_each(|(_, queue)| queue.push_back(sequence));
                     }
                     published += accepted as u64;
                     prop_assert_eq!(writer.last_sequence(), Sequence(published));
+                }
+                Step::ReadLossy => {
+                    let (sequences, lost) = read_lossy(&mut lossy);
+                    prop_assert_eq!(&sequences, &(seen_or_lost + lost + 1..=published).collect::<Vec<_>>());
+                    seen_or_lost = published;
                 }
                 Step::Read { reader, max } => {
                     if let Some((reader, queue)) = &mut readers[reader] {
