@@ -29,6 +29,7 @@ pub(crate) struct Control {
     bytes: AtomicUsize,
     gate: AtomicU8,
     ready: AtomicUsize,
+    in_place: AtomicUsize,
     /// Whether each thread has ended.
     ended: Box<[AtomicBool]>,
     schedule: OnceLock<(Ticks, Schedule)>,
@@ -46,6 +47,7 @@ impl Control {
             bytes: AtomicUsize::new(0),
             gate: AtomicU8::new(WAITING),
             ready: AtomicUsize::new(0),
+            in_place: AtomicUsize::new(0),
             ended: (0..threads).map(|_| AtomicBool::new(false)).collect(),
             schedule: OnceLock::new(),
             is_input_complete: AtomicBool::new(false),
@@ -82,6 +84,14 @@ impl Control {
                 WAITING => thread::sleep(GATE_INTERVAL),
                 gate => return gate == OPEN,
             }
+        }
+    }
+
+    /// Says that the calling thread got the word to go, and waits until all did: no event is let in while a thread sleeps.
+    pub(crate) fn take_place(&self) {
+        self.in_place.fetch_add(1, Ordering::Release);
+        while self.in_place.load(Ordering::Acquire) < self.ended.len() && !self.is_stopped() {
+            thread::yield_now();
         }
     }
 

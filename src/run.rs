@@ -81,6 +81,10 @@ pub(crate) struct Run<'r> {
     control: Control,
 }
 
+/// The kernel's account of how long a thread has waited for its core, where it keeps one.
+#[derive(Clone, Copy)]
+struct RunDelay(Option<u64>);
+
 /// A thread at its place.
 #[derive(Clone, Copy)]
 struct Seat<'r> {
@@ -219,10 +223,17 @@ impl<'r> Run<'r> {
         Ok(seat.thread.core.map_or(Ok(()), pin_to)?)
     }
 
-    /// Last thing of a thread's set-up: tells the embedder, then waits for the word to go.
-    fn is_ready_and_go(&self, seat: Seat<'_>) -> bool {
+    /// Last thing of a thread's set-up: tells the embedder, then waits for the word to go. Says what the kernel's account
+    /// of the thread is then; `None` when it is to go home.
+    fn is_ready_and_go(&self, seat: Seat<'_>, meter: &mut Meter<'_>) -> Option<RunDelay> {
         self.config.on_thread_start.call(seat.thread);
-        self.control.is_ready_and_go()
+        if !self.control.is_ready_and_go() {
+            return None;
+        }
+        let delay = RunDelay(machine::run_delay_ns());
+        self.control.take_place();
+        meter.restart();
+        Some(delay)
     }
 
     fn meter(&self, seat: Seat<'_>) -> Meter<'_> {
@@ -277,14 +288,10 @@ impl<'r> Run<'r> {
         let mut feed = self.feed_core(source);
         let mut meter = self.meter(seat);
         let mut end = FeedEnd::Stopped;
-        let delay = if self.is_ready_and_go(seat) {
-            let delay = machine::run_delay_ns();
-            meter.restart();
+        let delay = self.is_ready_and_go(seat, &mut meter);
+        if delay.is_some() {
             end = self.turning().inline(&mut feed, &mut core, writer.as_mut(), &mut meter);
-            delay
-        } else {
-            None
-        };
+        }
         let ended_at = self.clock.now();
         let ring_full_waits = writer.as_ref().map_or(0, RingWriter::full_waits);
         drop(writer);
@@ -305,14 +312,10 @@ impl<'r> Run<'r> {
         let mut feed = self.feed_core(source);
         let mut meter = self.meter(seat);
         let mut end = FeedEnd::Stopped;
-        let delay = if self.is_ready_and_go(seat) {
-            let delay = machine::run_delay_ns();
-            meter.restart();
+        let delay = self.is_ready_and_go(seat, &mut meter);
+        if delay.is_some() {
             end = self.turning().feed(&mut feed, &mut writer, &mut meter);
-            delay
-        } else {
-            None
-        };
+        }
         let (ring_full_waits, published) = (writer.full_waits(), writer.last_sequence().get());
         drop(writer);
         let core = Some(core_outcome(seat, meter, delay));
@@ -334,14 +337,10 @@ impl<'r> Run<'r> {
         let mut gathered = Gathered::new(options.share.as_ref());
         let mut core = BookCore::new(books, strategy, &options, &self.control, self.clock);
         let mut meter = self.meter(seat);
-        let delay = if self.is_ready_and_go(seat) {
-            let delay = machine::run_delay_ns();
-            meter.restart();
+        let delay = self.is_ready_and_go(seat, &mut meter);
+        if delay.is_some() {
             self.turning().book(&mut core, &mut reader, &mut gathered, &mut meter);
-            delay
-        } else {
-            None
-        };
+        }
         let ended_at = self.clock.now();
         drop(reader);
         Ok(book_end(core, ended_at, seat, meter, delay))
@@ -357,12 +356,11 @@ impl<'r> Run<'r> {
         Self::pin(seat)?;
         let mut run = JournalRun::open(config, reader, self.plan)?;
         let mut meter = self.meter(seat);
-        if !self.is_ready_and_go(seat) {
+        let delay = self.is_ready_and_go(seat, &mut meter);
+        if delay.is_none() {
             let outcome = run.discard();
-            return Ok(JournalEnd { outcome, ended_at: self.clock.now(), core: core_outcome(seat, meter, None) });
+            return Ok(JournalEnd { outcome, ended_at: self.clock.now(), core: core_outcome(seat, meter, delay) });
         }
-        let delay = machine::run_delay_ns();
-        meter.restart();
         run.carry(&self.control, &mut meter);
         let outcome = run.finish(&self.control);
         meter.set(Counter::Durable, outcome.durable_sequence.get());
@@ -457,8 +455,9 @@ impl<'r> Run<'r> {
     }
 }
 
-fn core_outcome(seat: Seat<'_>, meter: Meter<'_>, delay_before: Option<u64>) -> CoreOutcome {
-    let run_delay_ns = delay_before.zip(machine::run_delay_ns()).map(|(before, now)| now.saturating_sub(before));
+fn core_outcome(seat: Seat<'_>, meter: Meter<'_>, before: Option<RunDelay>) -> CoreOutcome {
+    let before = before.and_then(|RunDelay(before)| before);
+    let run_delay_ns = before.zip(machine::run_delay_ns()).map(|(before, now)| now.saturating_sub(before));
     CoreOutcome {
         thread: seat.thread.clone(),
         events: meter.events(),
@@ -475,7 +474,7 @@ fn book_end<S: Strategy>(
     ended_at: Ticks,
     seat: Seat<'_>,
     meter: Meter<'_>,
-    delay: Option<u64>,
+    delay: Option<RunDelay>,
 ) -> BookEnd<S> {
     core.end();
     let books = &core.books;

@@ -21,6 +21,8 @@ use tickcore::shards::{Activity, Shard, ShardMap};
 use tickcore::strategy::{Context, NoStrategy, Strategy};
 use tickcore::topology::{Role, Topology};
 
+const CAPACITY: Capacity = Capacity { instruments_max: 10_000, orders_max: 400_000, levels_max: 800_000 };
+
 fn config(topology: Topology, shards: ShardMap) -> Config {
     Config {
         topology,
@@ -28,7 +30,7 @@ fn config(topology: Topology, shards: ShardMap) -> Config {
         cores: Cores::Unpinned,
         oversubscribe: true,
         keeps_digests: true,
-        capacity: Capacity { instruments_max: 10_000, orders_max: 600_000, levels_max: 400_000 },
+        capacity: CAPACITY,
         ..Config::default()
     }
 }
@@ -70,7 +72,10 @@ impl Strategy for Tally {
 #[test]
 fn every_topology_and_number_of_shards_has_the_same_digests() {
     let wanted = std::env::var("TICKCORE_TEST_MESSAGES").ok().and_then(|text| text.parse().ok());
-    let day = generated(wanted.unwrap_or(1_000_000), 8_000, 1);
+    let messages = wanted.unwrap_or(2_000_000);
+    let day = generated(messages, 8_000, 1);
+    let capacity = Capacity { orders_max: (messages / 8) as u32 + 400_000, ..CAPACITY };
+    let config = |topology, shards| Config { capacity, ..config(topology, shards) };
     let source = || ItchBytes::new(&day, &ItchOptions::default());
     let mut reference = Reference::new();
     let mut activity = Activity::default();
