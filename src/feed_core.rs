@@ -190,13 +190,12 @@ impl Pacing<'_> {
         let Some((start, schedule)) = self.control.schedule() else { return };
         let due_ns = schedule.due_ns(time, number);
         let mut waiter = self.wait.waiter();
-        loop {
-            let now = self.clock.now();
-            if self.clock.ns_between(*start, now) >= due_ns || self.control.is_stopped() {
-                return;
-            }
-            meter.idle_at(now);
+        let mut now = self.clock.now();
+        while self.clock.ns_between(*start, now) < due_ns && !self.control.is_stopped() {
             waiter.idle();
+            now = self.clock.now();
+            // Before anybody asks whether it is due: a stall ends beyond that, and it was met while waiting.
+            meter.idle_at(now);
         }
     }
 }

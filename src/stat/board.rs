@@ -233,8 +233,12 @@ fn automatic(count: usize) -> Result<Made, String> {
             match make(&directory.join(format!("tickcore-{}{suffix}.stat", process::id())), count) {
                 Ok(made) => return Ok(made),
                 Err(StatFileError::InUse { .. }) => {}
-                Err(error) => {
-                    why = error.to_string();
+                Err(StatFileError::NotMemory { .. }) => {
+                    why = format!("{} is not in memory but on a disk", directory.display());
+                    break;
+                }
+                Err(StatFileError::Make { source, .. }) => {
+                    why = format!("{} cannot be written ({source})", directory.display());
                     break;
                 }
             }
