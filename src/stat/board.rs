@@ -5,7 +5,7 @@ use super::layout::{
     NAME_BYTES, State, VERSION, WORD_BLOCK_WORDS, WORD_BLOCKS, WORD_DESCRIPTION, WORD_DESCRIPTION_BYTES,
     WORD_HEADER_WORDS, WORD_MAGIC, WORD_PROCESS, WORD_RING_LINES, WORD_START, WORD_STATE, WORD_TOPOLOGY, WORD_VERSION,
 };
-use super::reader::{directories, is_alive};
+use super::reader::{Engine, directories, files, is_alive};
 use super::shared::Words;
 use crate::topology::{EngineThread, Topology};
 use rustix::fs::{FlockOperation, flock, fstatfs};
@@ -44,6 +44,12 @@ pub enum StatFileError {
         "{}: not on a file system of memory, where counting would wait for the disk now and then; choose a place on tmpfs such as /dev/shm, or none", path.display()
     )]
     NotMemory {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is another file of this name.
+    #[error("{}: another file is there, which no engine has made: choose another name, or move it away", path.display())]
+    NotOurs {
         /// The file.
         path: PathBuf,
     },
@@ -232,7 +238,7 @@ fn automatic(count: usize) -> Result<Made, String> {
             let suffix = if number == 1 { String::new() } else { format!("-{number}") };
             match make(&directory.join(format!("tickcore-{}{suffix}.stat", process::id())), count) {
                 Ok(made) => return Ok(made),
-                Err(StatFileError::InUse { .. }) => {}
+                Err(StatFileError::InUse { .. } | StatFileError::NotOurs { .. }) => {}
                 Err(StatFileError::NotMemory { .. }) => {
                     why = format!("{} is not in memory but on a disk", directory.display());
                     break;
@@ -249,8 +255,8 @@ fn automatic(count: usize) -> Result<Made, String> {
 
 /// Removes what engines that were killed have left behind.
 fn sweep(directory: &Path) {
-    for path in super::reader::files(directory) {
-        if is_alive(&path).is_ok_and(|is_alive| !is_alive) {
+    for path in files(directory) {
+        if Engine::open(&path).is_ok_and(|engine| !engine.is_alive()) {
             let _ = fs::remove_file(path);
         }
     }
@@ -261,6 +267,9 @@ fn make(path: &Path, count: usize) -> Result<Made, StatFileError> {
     let failed = |source: io::Error| StatFileError::Make { path: path.to_owned(), source };
     if is_alive(path).unwrap_or(false) {
         return Err(StatFileError::InUse { path: path.to_owned() });
+    }
+    if path.symlink_metadata().is_ok() && Engine::open(path).is_err() {
+        return Err(StatFileError::NotOurs { path: path.to_owned() });
     }
     let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
     let hidden = path.with_file_name(format!(".{}", name.to_string_lossy()));

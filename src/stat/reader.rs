@@ -290,6 +290,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_engine_left_is_replaced_and_other_files_are_not() {
+        let Some(scratch) = scratch() else { return };
+        let path = scratch.path().join("one.stat");
+        let mut killed = board(&path).expect("shared memory");
+        let copy = scratch.path().join("copy");
+        fs::copy(&path, &copy).expect("copied");
+        killed.end(true);
+        drop(killed);
+        fs::rename(&copy, &path).expect("renamed");
+        assert!(!Engine::open(&path).expect("a stat file").is_alive());
+        drop(board(&path).expect("nobody holds it"));
+        fs::write(&path, "a letter").expect("written");
+        assert!(matches!(board(&path), Err(StatFileError::NotOurs { .. })));
+        assert_eq!(fs::read_to_string(&path).expect("still there"), "a letter");
+        assert_eq!(fs::read_dir(scratch.path()).expect("readable").count(), 1, "nothing else is left");
+    }
+
+    #[test]
     fn a_disk_is_refused() {
         let on_disk = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
         let Ok(scratch) = tempfile::tempdir_in(on_disk) else { return };
