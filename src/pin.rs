@@ -1,6 +1,6 @@
 //! Threads that own their core: a core is asked for by number, taken, and read back.
 
-use rustix::thread::{CpuSet, sched_getaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Which cores the pinned threads of an engine get.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +91,21 @@ pub fn pin_to(core: usize) -> Result<(), PinError> {
     if accepted && found == [core] { Ok(()) } else { Err(PinError::Refused { core, found }) }
 }
 
+/// Does `work` with the calling thread on `cores`: threads that it starts stay there, the calling one does not. For helpers,
+/// such as the threads that read a source's files, which would else run wherever the kernel puts them, also on a core that
+/// spins. With no cores, or where the kernel refuses, it is as if this were not there.
+pub fn started_on<T>(cores: &[usize], work: impl FnOnce() -> T) -> T {
+    let mut mask = CpuSet::new();
+    cores.iter().filter(|&&core| core < CpuSet::MAX_CPU).for_each(|&core| mask.set(core));
+    let before = sched_getaffinity(None).ok().filter(|_| mask.count() > 0);
+    let is_moved = before.is_some() && sched_setaffinity(None, &mask).is_ok();
+    let done = work();
+    if let Some(before) = before.filter(|_| is_moved) {
+        let _ = sched_setaffinity(None, &before);
+    }
+    done
+}
+
 /// The cores in one of the kernel's lists: `online`, `isolated`; `None` where it has none.
 fn cores_in(list: &str) -> Option<Vec<usize>> {
     parse_list(&std::fs::read_to_string(format!("/sys/devices/system/cpu/{list}")).ok()?)
@@ -134,6 +149,18 @@ mod tests {
         })
         .join()
         .expect("no panic");
+    }
+
+    #[test]
+    fn helpers_start_where_they_are_told_and_nobody_else_moves() {
+        let allowed = allowed_cores().expect("readable");
+        let last = *allowed.last().expect("at least one");
+        let start = || std::thread::spawn(allowed_cores).join().expect("no panic");
+        assert_eq!(started_on(&[last], start), Ok(vec![last]));
+        assert_eq!((allowed_cores(), start()), (Ok(allowed.clone()), Ok(allowed.clone())));
+        for nowhere in [&[][..], &[1023], &[usize::MAX]] {
+            assert_eq!(started_on(nowhere, start), Ok(allowed.clone()));
+        }
     }
 
     #[test]

@@ -208,6 +208,31 @@ pub fn default_shards(cores: &Cores, has_journal: bool) -> Result<u32, PinError>
     Ok(u32::try_from(shards).unwrap_or(SHARDS_MAX).min(SHARDS_MAX))
 }
 
+/// Cores for threads that are not pinned, such as those that read files: the ones that nobody has; else those that keep no
+/// books, which are what a run waits for; none, that is any, where that leaves none.
+///
+/// On two cores with one for the feed this is worth a sixth of the throughput: a reading thread needs a tenth of a core, and
+/// the feed core has that to spare.
+///
+/// # Errors
+/// As for the run itself, when the topology does not fit the cores.
+pub fn helper_cores(
+    topology: Topology,
+    shards: u32,
+    cores: &Cores,
+    has_journal: bool,
+) -> Result<Vec<usize>, TopologyError> {
+    let plan = Plan::new(topology, shards, cores, has_journal, true)?;
+    let mut spare = allowed_cores()?;
+    let free: Vec<usize> = spare.iter().copied().filter(|core| !plan.cores().contains(core)).collect();
+    if !free.is_empty() {
+        return Ok(free);
+    }
+    let books = plan.threads.iter().filter(|thread| thread.role == Role::Book).filter_map(|thread| thread.core);
+    books.for_each(|core| spare.retain(|&other| other != core));
+    Ok(spare)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,6 +275,18 @@ mod tests {
         assert_eq!(plan(Topology::Inline, 1, &[4, 4], false), Err(TopologyError::SameCoreTwice { core: 4 }));
         let split = TopologyError::NotSharded { topology: Topology::Pipelined, shards: 2 };
         assert_eq!(plan(Topology::Pipelined, 2, &[4, 5, 6], false), Err(split));
+    }
+
+    #[test]
+    fn helpers_keep_off_the_cores_of_books() {
+        let allowed = allowed_cores().expect("readable");
+        let helpers = |topology, cores: &[usize]| helper_cores(topology, 1, &Cores::These(cores.to_vec()), false);
+        let (first, rest) = allowed.split_first().expect("at least one");
+        assert_eq!(helpers(Topology::Inline, &[*first]), Ok(rest.to_vec()));
+        if let [feed, book] = allowed[..] {
+            assert_eq!(helpers(Topology::Pipelined, &[feed, book]), Ok(vec![feed]));
+        }
+        assert_eq!(helper_cores(Topology::Inline, 1, &Cores::Unpinned, true), Ok(allowed));
     }
 
     #[test]

@@ -25,8 +25,9 @@ use tickcore::journal::{Backend, Capacities, Metadata, Options};
 use tickcore::latency::{Recorder, Report, RunDescription, Series, text_table, write_report};
 use tickcore::outcome::{End, Outcome};
 use tickcore::pace::Pace;
-use tickcore::pin::Cores;
+use tickcore::pin::{Cores, started_on};
 use tickcore::strategy::{Context, Strategy};
+use tickcore::topology::helper_cores;
 use tickcore::{JournalConfig, StrictAnomaly};
 
 /// Notes at the end which of the wanted names no instrument of its core has.
@@ -44,7 +45,11 @@ impl Strategy for NameCheck {
 }
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
-    let inputs = select::open_inputs(&args.inputs, args.selection.date.as_deref())?;
+    let cores = select::cores(args.cores.as_ref());
+    let helpers = helper_cores(args.topology.into(), shard_map::count(args)?, &cores, args.journal.is_some());
+    // A topology that does not fit is for the run to refuse.
+    let open = || select::open_inputs(&args.inputs, args.selection.date.as_deref());
+    let inputs = started_on(&helpers.unwrap_or_default(), open)?;
     let resumed = resumed_metadata(args);
     let capacity = select::capacity(args.capacity, &inputs, resumed.as_ref())?;
     if args.memory {

@@ -25,17 +25,21 @@ pub(crate) struct Spread {
     names: BTreeMap<InstrumentId, String>,
 }
 
+/// Book cores that the arguments ask for.
+pub(crate) fn count(args: &ReplayArgs) -> Result<u32> {
+    Ok(match args.shards {
+        Some(count) => count,
+        None if args.topology != TopologyArg::Sharded => 1,
+        None => default_shards(&select::cores(args.cores.as_ref()), args.journal.is_some())?,
+    })
+}
+
 /// The map that the arguments ask for. Reads the beginning of the input where activity is to be measured, or printed.
 pub(crate) fn spread(args: &ReplayArgs) -> Result<Spread> {
+    let count = count(args)?;
     if args.topology != TopologyArg::Sharded {
-        let shards = args.shards.unwrap_or(1);
-        return Ok(Spread { map: ShardMap::by_hash(shards)?, ..Spread::default() });
+        return Ok(Spread { map: ShardMap::by_hash(count)?, ..Spread::default() });
     }
-    let cores = select::cores(args.cores.as_ref());
-    let count = match args.shards {
-        Some(count) => count,
-        None => default_shards(&cores, args.journal.is_some())?,
-    };
     let mut spread = Spread { map: ShardMap::by_hash(count)?, origin: "by hash", ..Spread::default() };
     let measures = args.shard_map.is_none() && args.shard_by == ShardByArg::Activity && count > 1;
     if measures || args.print_shard_map {
