@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use tickcore::book::{Bbo, Event, InstrumentId, Kind};
 use tickcore::engine::{self, Config};
 use tickcore::inputs::Inputs;
+use tickcore::stat::StatFile;
 use tickcore::strategy::{Context, Strategy};
 
 /// Plain counters: nothing here allocates, locks or formats while events come in.
@@ -53,7 +54,9 @@ impl Strategy for Imbalance {
 fn main() -> Result<(), Box<dyn Error>> {
     let input = env::args_os().nth(1).map(PathBuf::from).ok_or("usage: embed INPUT")?;
     let inputs = Inputs::open(&[input], None)?;
-    let outcome = engine::run(&Config::default(), inputs, Imbalance::default())?;
+    // `tickcore stat` shows what it does meanwhile.
+    let config = Config { stat_file: StatFile::Automatic, description: "embed".to_owned(), ..Config::default() };
+    let outcome = engine::run(&config, inputs, Imbalance::default())?;
     println!("{} events in {:.3} s", outcome.events, outcome.elapsed_ns as f64 / 1e9);
     println!("{:#?}", outcome.strategy);
     if outcome.is_good() { Ok(()) } else { Err(format!("{:?}", outcome.end).into()) }

@@ -4,9 +4,11 @@
 
 use crate::control::Control;
 use crate::filter::Filter;
+use crate::meter::{Meter, SLICE_EVENTS};
+use crate::shards::Share;
 use crate::strategy::{Context, Strategy};
 use tickcore_book::{
-    Anomaly, Applied, Books, Event, InstrumentId, Kind, Sequence, Standing, StreamDigest, TimestampNs,
+    Anomaly, AnomalyCounts, Applied, Books, Event, InstrumentId, Kind, Sequence, Standing, StreamDigest, TimestampNs,
 };
 use tickcore_latency::{Clock, Recorder, Sampler};
 
@@ -21,6 +23,31 @@ pub struct StrictAnomaly {
     pub event: Event,
 }
 
+/// Sequences of the events of a batch.
+pub(crate) trait Numbering {
+    /// Sequence of the event at a place.
+    fn at(&self, place: usize) -> Sequence;
+}
+
+/// Events without holes between them, by the sequence of the first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Consecutive(pub(crate) Sequence);
+
+impl Numbering for Consecutive {
+    #[inline]
+    fn at(&self, place: usize) -> Sequence {
+        Sequence(self.0.get() + place as u64)
+    }
+}
+
+/// Events picked from others, each with its sequence.
+impl Numbering for [Sequence] {
+    #[inline]
+    fn at(&self, place: usize) -> Sequence {
+        self[place]
+    }
+}
+
 /// What a book core is to do beside applying events.
 #[derive(Clone, Debug)]
 pub(crate) struct BookOptions {
@@ -31,6 +58,10 @@ pub(crate) struct BookOptions {
     /// Service time is measured for one event in so many; 0 for none.
     pub(crate) sample_interval: u32,
     pub(crate) is_paced: bool,
+    /// Which instruments are this core's, when others have the rest.
+    pub(crate) share: Option<Share>,
+    /// Whether this is the only book core, or the first: events for all instruments are counted there.
+    pub(crate) is_first: bool,
 }
 
 /// Books, their strategy, and what is measured of them.
@@ -46,6 +77,10 @@ pub(crate) struct BookCore<'a, 'c, S> {
     pub(crate) service: Recorder,
     pub(crate) tick_to_bbo: Option<Recorder>,
     pub(crate) strict_anomaly: Option<StrictAnomaly>,
+    /// Anomalies by events for all instruments, which every core counts.
+    pub(crate) common_anomalies: AnomalyCounts,
+    pub(crate) share: Option<Share>,
+    is_first: bool,
     sampler: Sampler,
     clock: &'c Clock,
     control: &'c Control,
@@ -75,6 +110,9 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
             service: Recorder::new(),
             tick_to_bbo: options.is_paced.then(Recorder::new),
             strict_anomaly: None,
+            common_anomalies: AnomalyCounts::default(),
+            share: options.share.clone(),
+            is_first: options.is_first,
             sampler: Sampler::new(options.sample_interval),
             clock,
             control,
@@ -87,27 +125,46 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         }
     }
 
-    /// Applies events whose first has sequence `first`. False when a strict run met an anomaly: nothing after it was
-    /// applied.
-    #[inline]
-    pub(crate) fn take(&mut self, first: Sequence, events: &[Event]) -> bool {
-        let mut sequence = first;
+    /// Applies a batch of events that ends with the stream at `through`. False when a strict run met an anomaly: nothing
+    /// after it was applied.
+    ///
+    /// Never inlined: the dry run at start warms the very code that the run then uses.
+    #[inline(never)]
+    pub(crate) fn take(
+        &mut self,
+        numbering: &(impl Numbering + ?Sized),
+        events: &[Event],
+        skipped: usize,
+        through: Sequence,
+        meter: &mut Meter<'_>,
+    ) -> bool {
         // Events that come alone have nothing to look ahead to.
         let looks_ahead = events.len() > 1;
         if looks_ahead {
             self.books.begin_look_ahead(events);
         }
-        for (place, event) in events.iter().enumerate() {
-            if looks_ahead {
-                self.books.look_ahead(&events[place..]);
+        let mut place = 0;
+        while place < events.len() {
+            let end = events.len().min(place + SLICE_EVENTS);
+            while place < end {
+                if looks_ahead {
+                    self.books.look_ahead(&events[place..]);
+                }
+                let sequence = numbering.at(place);
+                self.events = sequence.get();
+                if !self.take_one(sequence, &events[place]) {
+                    return false;
+                }
+                place += 1;
             }
-            self.events = sequence.get();
-            if !self.take_one(sequence, event) {
-                return false;
-            }
-            sequence = sequence.next();
+            meter.worked();
         }
-        self.control.set_events_applied(self.events);
+        self.events = through.get();
+        meter.batch(events.len(), skipped, through);
+        meter.anomalies(self.books.anomalies());
+        if self.is_first {
+            self.control.set_events_applied(self.events);
+        }
         if !events.is_empty() && self.is_live && !self.is_within_transaction {
             self.strategy.on_batch_end(&mut Context::new(&mut self.books, Sequence(self.events)));
         }
@@ -129,6 +186,7 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
             self.books.apply(event)
         };
         if self.is_live
+            && (self.is_first || event.instrument != InstrumentId::ALL)
             && let Some(recorder) = &mut self.tick_to_bbo
             && let Some((start, schedule)) = self.control.schedule()
         {
@@ -138,7 +196,7 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         self.filter.learn(&self.books, event);
         self.observe(event, applied);
         if let Some(anomaly) = applied.anomaly
-            && self.is_strict
+            && self.has_failed(event, anomaly)
         {
             self.strict_anomaly = Some(StrictAnomaly { sequence, anomaly, event: *event });
             return false;
@@ -148,6 +206,15 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
             self.call_strategy(sequence, event, applied);
         }
         true
+    }
+
+    /// Whether an anomaly ends the run. Those of events for all instruments are counted apart.
+    #[cold]
+    fn has_failed(&mut self, event: &Event, anomaly: Anomaly) -> bool {
+        if event.instrument == InstrumentId::ALL {
+            self.common_anomalies.add(anomaly, 1);
+        }
+        self.is_strict
     }
 
     /// Keeps the digest and counts locked and crossed books.

@@ -15,17 +15,23 @@ const WAITING: u8 = 0;
 const OPEN: u8 = 1;
 const SHUT: u8 = 2;
 
+/// What has been asked of the threads; it only grows.
+const RUN: u8 = 0;
+const STOP: u8 = 1;
+const ABANDON: u8 = 2;
+
 /// Shared by the threads of one run. Everything that a hot loop touches stands on a line of its own.
 #[derive(Debug)]
 pub(crate) struct Control {
-    stop: CachePadded<AtomicBool>,
+    asked: CachePadded<AtomicU8>,
     events_applied: CachePadded<AtomicU64>,
     bytes_touched: AtomicUsize,
     bytes: AtomicUsize,
     gate: AtomicU8,
     ready: AtomicUsize,
-    running: AtomicUsize,
-    threads: usize,
+    in_place: AtomicUsize,
+    /// Whether each thread has ended.
+    ended: Box<[AtomicBool]>,
     schedule: OnceLock<(Ticks, Schedule)>,
     is_input_complete: AtomicBool,
     waiter: Thread,
@@ -35,14 +41,14 @@ impl Control {
     /// For `threads` threads, made by the thread that waits for them.
     pub(crate) fn new(threads: usize) -> Self {
         Self {
-            stop: CachePadded::new(AtomicBool::new(false)),
+            asked: CachePadded::new(AtomicU8::new(RUN)),
             events_applied: CachePadded::new(AtomicU64::new(0)),
             bytes_touched: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             gate: AtomicU8::new(WAITING),
             ready: AtomicUsize::new(0),
-            running: AtomicUsize::new(threads),
-            threads,
+            in_place: AtomicUsize::new(0),
+            ended: (0..threads).map(|_| AtomicBool::new(false)).collect(),
             schedule: OnceLock::new(),
             is_input_complete: AtomicBool::new(false),
             waiter: thread::current(),
@@ -51,12 +57,22 @@ impl Control {
 
     /// Asks every thread to come to an end: what was published is still applied and journaled.
     pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.asked.fetch_max(STOP, Ordering::Relaxed);
     }
 
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed) != RUN
+    }
+
+    /// Asks every thread to end where it is.
+    pub(crate) fn abandon(&self) {
+        self.asked.fetch_max(ABANDON, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) == ABANDON
     }
 
     /// Says that the calling thread is set up, and waits for the word to go. False: another one failed to set up.
@@ -71,19 +87,28 @@ impl Control {
         }
     }
 
+    /// Says that the calling thread got the word to go, and waits until all did: no event is let in while a thread sleeps.
+    pub(crate) fn take_place(&self) {
+        self.in_place.fetch_add(1, Ordering::Release);
+        while self.in_place.load(Ordering::Acquire) < self.ended.len() && !self.is_stopped() {
+            thread::yield_now();
+        }
+    }
+
     /// Whether every thread is set up.
     pub(crate) fn are_all_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire) == self.threads
+        self.ready.load(Ordering::Acquire) == self.ended.len()
     }
 
     /// Whether a thread has ended.
     pub(crate) fn has_one_ended(&self) -> bool {
-        self.running() < self.threads
+        self.running().count() < self.ended.len()
     }
 
-    /// Threads that have not ended.
-    pub(crate) fn running(&self) -> usize {
-        self.running.load(Ordering::Acquire)
+    /// Places of the threads that have not ended.
+    pub(crate) fn running(&self) -> impl Iterator<Item = usize> {
+        let ended = self.ended.iter().map(|ended| ended.load(Ordering::Acquire));
+        (0..).zip(ended).filter(|(_, ended)| !ended).map(|(place, _)| place)
     }
 
     /// Gives the word to go, or to go home.
@@ -117,9 +142,14 @@ impl Control {
         self.is_input_complete.load(Ordering::Acquire)
     }
 
-    pub(crate) fn set_bytes_touched(&self, done: usize, all: usize) {
-        self.bytes.store(all, Ordering::Relaxed);
-        self.bytes_touched.store(done, Ordering::Relaxed);
+    /// Says that `bytes` more will be touched by a thread.
+    pub(crate) fn add_bytes(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Says that `bytes` more have been touched.
+    pub(crate) fn add_bytes_touched(&self, bytes: usize) {
+        self.bytes_touched.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Bytes of the books' memory touched, and in all.
@@ -134,15 +164,19 @@ impl Control {
 
 /// Held by each thread of a run: when it goes, the waiting thread hears of it, and a panic stops the others.
 #[derive(Debug)]
-pub(crate) struct Attendance<'c>(pub(crate) &'c Control);
+pub(crate) struct Attendance<'c> {
+    pub(crate) control: &'c Control,
+    /// Place of the thread among those of the run.
+    pub(crate) place: usize,
+}
 
 impl Drop for Attendance<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.stop();
+            self.control.stop();
         }
-        self.0.running.fetch_sub(1, Ordering::Release);
-        self.0.waiter.unpark();
+        self.control.ended[self.place].store(true, Ordering::Release);
+        self.control.waiter.unpark();
     }
 }
 

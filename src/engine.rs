@@ -1,27 +1,30 @@
 //! The engine: threads on their cores, from the word to go to the last durable record.
+//!
+//! A run starts (memory is touched, threads are pinned, their code is warmed by a dry run), runs, and drains: asked to end,
+//! it applies and journals what was let in before, within a deadline. A panic on any core ends all of them in this way, and
+//! the error names the core.
 
-use crate::book_core::{BookCore, BookOptions};
-use crate::control::{Attendance, Control, Supervision};
-use crate::feed_core::{Admission, FeedCore, FeedEnd, wait_until_due};
-use crate::journal_core::{JournalConfig, JournalError, JournalRun};
-use crate::machine;
-use crate::outcome::{BooksOutcome, End, JournalOutcome, MachineOutcome, Outcome};
+use crate::journal_core::{JournalConfig, JournalError};
+use crate::outcome::Outcome;
 use crate::pace::Pace;
-use crate::pin::{Cores, PinError, pin_to};
+use crate::pin::{Cores, PinError};
+use crate::run::Run;
+use crate::shards::{Shard, ShardMap};
+use crate::stat::{Board, StatFile, StatFileError};
 use crate::strategy::Strategy;
-use crate::topology::{Plan, Topology, TopologyError};
+use crate::threads::ThreadHook;
+use crate::topology::{EngineThread, Plan, Topology, TopologyError};
 use std::ops::ControlFlow;
-use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
-use tickcore_book::{Arena, ArenaError, Books, Capacity, CapacityError, Event, Sequence, StreamDigest, TimestampNs};
-use tickcore_feed::ring::{self, Reader as RingReader, Ring, RingError, Wait, Waiter, Writer as RingWriter};
+use tickcore_book::{ArenaError, Capacity, CapacityError, TimestampNs};
+use tickcore_feed::ring::{self, RingError};
 use tickcore_feed::source::Source;
-use tickcore_latency::{Clock, Recorder, Ticks};
+use tickcore_latency::Clock;
 
-/// How often the thread that started a run looks at it.
-const MONITOR_INTERVAL: Duration = Duration::from_millis(50);
-/// Readers that a ring of the engine has at most: book core, journal.
-const READERS_MAX: usize = 2;
+/// Stalls that are counted unless another threshold is named: well above what a slice of events takes.
+pub const STALL_THRESHOLD_NS_DEFAULT: u64 = 20_000;
+/// Time for draining unless another deadline is named.
+pub const DRAIN_DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
 
 /// Everything that a run depends on beside its source and strategy.
 #[derive(Clone, Debug)]
@@ -53,6 +56,18 @@ pub struct Config {
     pub latency_sample_interval: u32,
     /// Where events are journaled, if they are.
     pub journal: Option<JournalConfig>,
+    /// Book cores of topology `sharded`, and which instruments each keeps. Every core takes the memory of the maxima.
+    pub shards: ShardMap,
+    /// Whether the engine's counters can be read from outside.
+    pub stat_file: StatFile,
+    /// What the engine does, for whoever reads its counters: a command line, a name.
+    pub description: String,
+    /// A core that does not loop for longer than this has a stall, which is counted; 0 to watch for none.
+    pub stall_threshold_ns: u64,
+    /// How long a run that was asked to end may take for what was let in before. Then it ends where it is.
+    pub drain_deadline: Duration,
+    /// Called on each thread before the first event.
+    pub on_thread_start: ThreadHook,
 }
 
 impl Default for Config {
@@ -71,6 +86,12 @@ impl Default for Config {
             keeps_digests: false,
             latency_sample_interval: 64,
             journal: None,
+            shards: ShardMap::default(),
+            stat_file: StatFile::Off,
+            description: String::new(),
+            stall_threshold_ns: STALL_THRESHOLD_NS_DEFAULT,
+            drain_deadline: DRAIN_DEADLINE_DEFAULT,
+            on_thread_start: ThreadHook::default(),
         }
     }
 }
@@ -97,27 +118,41 @@ pub enum EngineError {
     /// The journal could not be begun.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The file of the counters.
+    #[error(transparent)]
+    StatFile(#[from] StatFileError),
+    /// One strategy for several book cores.
+    #[error("{shards} book cores and one strategy: call run_sharded, which makes a strategy for each")]
+    OneStrategy {
+        /// The book cores.
+        shards: u32,
+    },
     /// A thread could not be started.
     #[error("the thread {name} could not be started: {source}; raise the limit of threads or processes")]
     Spawn {
         /// Its name.
-        name: &'static str,
+        name: String,
         /// What the operating system said.
         source: std::io::Error,
     },
     /// A thread panicked. The others came to an orderly end; the journal holds what it had said to be durable.
-    #[error("the thread {name} panicked: {message}; this is a bug, the journal up to its durable sequence is good")]
+    #[error("{thread} panicked: {message}; this is a bug, the journal up to its durable sequence is good")]
     Panicked {
-        /// Its name.
-        name: &'static str,
+        /// The thread and its core.
+        thread: EngineThread,
         /// What it said.
         message: String,
     },
 }
 
 /// How far a run is, for whoever waits for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
+    /// Something has to be done without; comes first, once for each.
+    Notice {
+        /// What, and the cure.
+        text: String,
+    },
     /// Memory is being taken and touched.
     Preparing {
         /// Bytes of the books' memory touched.
@@ -130,29 +165,17 @@ pub enum Progress {
         /// Events applied.
         events: u64,
     },
-}
-
-const FEED: &str = "tickcore-feed";
-const BOOK: &str = "tickcore-book";
-const JOURNAL: &str = "tickcore-jrnl";
-
-/// What the thread that owns the books hands back.
-struct BookEnd<S> {
-    strategy: S,
-    books: BooksOutcome,
-    events: u64,
-    service: Recorder,
-    tick_to_bbo: Option<Recorder>,
-    strict: Option<End>,
-    huge_page_bytes: u64,
-    ended_at: Ticks,
-}
-
-/// What the thread that owns the source hands back.
-struct FeedResult<R> {
-    source: R,
-    end: FeedEnd,
-    ring_full_waits: u64,
+    /// The run was asked to end, and what was let in before is applied and journaled.
+    Draining {
+        /// Events applied.
+        events: u64,
+    },
+    /// The deadline for that has passed by a second, and threads that were told to end where they are have not: something
+    /// that they call does not return. An engine cannot end them; a process can end itself.
+    Overdue {
+        /// The threads.
+        threads: Vec<EngineThread>,
+    },
 }
 
 /// Runs events of `source` through books and `strategy`, and into a journal if there is one, until the source ends.
@@ -179,375 +202,36 @@ pub fn run_monitored<R: Source + Send, S: Strategy>(
     strategy: S,
     monitor: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Outcome<R, S>, EngineError> {
+    if config.shards.count() != 1 {
+        return Err(EngineError::OneStrategy { shards: config.shards.count() });
+    }
+    let mut strategy = Some(strategy);
+    let make = |_| strategy.take().expect("there is one book core");
+    let outcome = run_sharded(config, source, make, monitor)?;
+    Ok(outcome.map_strategy(|mut strategies| strategies.pop().expect("there is one book core")))
+}
+
+/// As [`run_monitored`], with a strategy for each book core, which `make` makes on the calling thread. Each sees the events
+/// of its core's instruments and those for all instruments; the outcome has them in the order of the cores. For every
+/// topology: `inline` and `pipelined` have one book core.
+///
+/// As long as no maximum of the books is reached, counts and digests are those of one core. Maxima hold for each core by
+/// itself, so beyond them several cores drop less than one would.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_sharded<R: Source + Send, S: Strategy>(
+    config: &Config,
+    source: R,
+    make: impl FnMut(Shard) -> S,
+    monitor: impl FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Outcome<R, Vec<S>>, EngineError> {
     config.capacity.check()?;
-    let plan = Plan::new(config.topology, &config.cores, config.journal.is_some(), config.oversubscribe)?;
+    let Config { topology, shards, cores, journal, oversubscribe, .. } = config;
+    let plan = Plan::new(*topology, shards.count(), cores, journal.is_some(), *oversubscribe)?;
+    let mut board = Board::open(&config.stat_file, &plan.threads, *topology, config.ring_lines, &config.description)?;
     let clock = Clock::calibrate();
-    let threads = usize::from(config.topology == Topology::Pipelined) + 1 + usize::from(config.journal.is_some());
-    let control = Control::new(threads);
-    let run = Run { config, plan: &plan, control: &control, clock: &clock };
-    run.start(source, strategy, monitor)
-}
-
-/// What the threads of a run refer to.
-#[derive(Clone, Copy)]
-struct Run<'r> {
-    config: &'r Config,
-    plan: &'r Plan,
-    control: &'r Control,
-    clock: &'r Clock,
-}
-
-type Joined<'scope, T> = ScopedJoinHandle<'scope, Result<T, EngineError>>;
-
-impl<'r> Run<'r> {
-    fn start<R: Source + Send, S: Strategy>(
-        self,
-        source: R,
-        strategy: S,
-        monitor: impl FnMut(Progress) -> ControlFlow<()>,
-    ) -> Result<Outcome<R, S>, EngineError> {
-        let Config { topology, journal, .. } = self.config;
-        let ring = Ring::new(self.config.ring_lines, READERS_MAX)?;
-        let readers = || ring.reader().expect("the ring was made for as many readers as join");
-        let journal_reader = journal.as_ref().map(|_| readers());
-        let book_reader = (*topology == Topology::Pipelined).then(readers);
-        let writer =
-            (book_reader.is_some() || journal.is_some()).then(|| ring.writer().expect("a new ring has its writer"));
-        thread::scope(|scope| {
-            let spawn = Spawner { scope, control: self.control };
-            let journal_thread = match (journal, journal_reader) {
-                (Some(config), Some(reader)) => {
-                    Some(spawn.thread(JOURNAL, move || self.journal_thread(config, reader))?)
-                }
-                _ => None,
-            };
-            let (feed_thread, book_thread, inline_thread) = match (book_reader, writer) {
-                (Some(reader), Some(writer)) => (
-                    Some(spawn.thread(FEED, move || self.feed_thread(source, writer))?),
-                    Some(spawn.thread(BOOK, move || self.book_thread(strategy, reader))?),
-                    None,
-                ),
-                (_, writer) => {
-                    (None, None, Some(spawn.thread(BOOK, move || self.inline_thread(source, strategy, writer))?))
-                }
-            };
-            let started_at = self.attend(monitor);
-            let journal = journal_thread.map(|thread| join(thread, JOURNAL));
-            let feed = feed_thread.map(|thread| join(thread, FEED));
-            let book = book_thread.map(|thread| join(thread, BOOK));
-            let inline = inline_thread.map(|thread| join(thread, BOOK));
-            // A failure to begin or a panic is worth more than what the others made of it.
-            let journal = journal.transpose()?;
-            let (feed, book) = match (inline, feed, book) {
-                (Some(inline), ..) => inline?,
-                (None, Some(feed), Some(book)) => (feed?, book?),
-                _ => unreachable!("a topology has one thread with both or two with one each"),
-            };
-            Ok(self.outcome(started_at, feed, book, journal))
-        })
-    }
-
-    /// Waits until the threads are ready, gives the word to go, and waits until they end.
-    fn attend(self, mut monitor: impl FnMut(Progress) -> ControlFlow<()>) -> Ticks {
-        let _supervision = Supervision(self.control);
-        let mut go = true;
-        while go && !self.control.are_all_ready() {
-            thread::park_timeout(MONITOR_INTERVAL);
-            let (bytes_touched, bytes) = self.control.bytes_touched();
-            go = monitor(Progress::Preparing { bytes_touched, bytes }).is_continue() && !self.control.has_one_ended();
-        }
-        let started_at = self.clock.now();
-        self.control.open_gate(go);
-        while self.control.running() > 0 {
-            if monitor(Progress::Running { events: self.control.events_applied() }).is_break() {
-                self.control.stop();
-            }
-            thread::park_timeout(MONITOR_INTERVAL);
-        }
-        started_at
-    }
-
-    fn pin(self, core: Option<usize>) -> Result<(), PinError> {
-        core.map_or(Ok(()), pin_to)
-    }
-
-    fn feed_core<R: Source>(self, source: R) -> FeedCore<'r, R> {
-        let Config { pace, from, to, is_strict, .. } = *self.config;
-        let admission = Admission { pace, from, to, is_strict, wait: self.plan.wait };
-        FeedCore::new(source, admission, self.control, self.clock)
-    }
-
-    fn book_options(self) -> BookOptions {
-        BookOptions {
-            symbols: self.config.symbols.clone(),
-            from: self.config.from,
-            keeps_digests: self.config.keeps_digests,
-            is_strict: self.config.is_strict,
-            sample_interval: self.config.latency_sample_interval,
-            is_paced: self.config.pace != Pace::Max,
-        }
-    }
-
-    fn arena(self) -> Result<Arena, ArenaError> {
-        let control = self.control;
-        Arena::with_progress(self.config.capacity.arena_bytes(), |done, all| control.set_bytes_touched(done, all))
-    }
-
-    /// Topology `inline`: source, ring for the journal, books and strategy on one core.
-    fn inline_thread<R: Source, S: Strategy>(
-        self,
-        source: R,
-        strategy: S,
-        mut writer: Option<RingWriter>,
-    ) -> Result<(FeedResult<R>, BookEnd<S>), EngineError> {
-        self.pin(self.plan.book)?;
-        let arena = self.arena()?;
-        let books = Books::new(&arena, self.config.capacity)?;
-        let mut core = BookCore::new(books, strategy, &self.book_options(), self.control, self.clock);
-        let mut feed = self.feed_core(source);
-        let is_paced = self.config.pace != Pace::Max;
-        let mut waiter = self.plan.wait.waiter();
-        let mut next = Sequence(1);
-        let end = if self.control.is_ready_and_go() {
-            loop {
-                let events = match feed.next() {
-                    Ok([]) => {
-                        waiter.idle();
-                        continue;
-                    }
-                    Ok(events) => events,
-                    Err(end) => break end,
-                };
-                waiter.reset();
-                // Paced events are let in one by one; else the journal may have the whole batch at once.
-                let mut rest = events;
-                let mut goes_on = true;
-                while goes_on && !rest.is_empty() {
-                    let count = if is_paced { 1 } else { rest.len() };
-                    let (now, later) = rest.split_at(count);
-                    if is_paced {
-                        wait_until_due(self.control, self.clock, self.plan.wait, now[0].exchange_time, next.get());
-                    }
-                    if let Some(writer) = &mut writer {
-                        publish(writer, now, self.plan.wait);
-                    }
-                    goes_on = core.take(next, now);
-                    next = Sequence(next.get() + count as u64);
-                    rest = later;
-                }
-                if !goes_on {
-                    self.control.stop();
-                    break FeedEnd::Stopped;
-                }
-            }
-        } else {
-            FeedEnd::Stopped
-        };
-        let ended_at = self.clock.now();
-        let ring_full_waits = writer.as_ref().map_or(0, RingWriter::full_waits);
-        drop(writer);
-        let feed = FeedResult { source: feed.into_source(), end, ring_full_waits };
-        Ok((feed, book_end(core, ended_at)))
-    }
-
-    /// Topology `pipelined`, first half: source to ring.
-    fn feed_thread<R: Source>(self, source: R, mut writer: RingWriter) -> Result<FeedResult<R>, EngineError> {
-        self.pin(self.plan.feed)?;
-        let mut feed = self.feed_core(source);
-        let is_paced = self.config.pace != Pace::Max;
-        let mut waiter = self.plan.wait.waiter();
-        let end = if self.control.is_ready_and_go() {
-            loop {
-                match feed.next() {
-                    Ok([]) => waiter.idle(),
-                    Ok(events) if is_paced => {
-                        for event in events {
-                            let number = writer.last_sequence().next().get();
-                            wait_until_due(self.control, self.clock, self.plan.wait, event.exchange_time, number);
-                            publish(&mut writer, core::slice::from_ref(event), self.plan.wait);
-                        }
-                    }
-                    Ok(events) => {
-                        waiter.reset();
-                        publish(&mut writer, events, self.plan.wait);
-                    }
-                    Err(end) => break end,
-                }
-            }
-        } else {
-            FeedEnd::Stopped
-        };
-        Ok(FeedResult { source: feed.into_source(), end, ring_full_waits: writer.full_waits() })
-    }
-
-    /// Topology `pipelined`, second half: ring to books and strategy.
-    fn book_thread<S: Strategy>(self, strategy: S, mut reader: RingReader) -> Result<BookEnd<S>, EngineError> {
-        self.pin(self.plan.book)?;
-        let arena = self.arena()?;
-        let books = Books::new(&arena, self.config.capacity)?;
-        let mut core = BookCore::new(books, strategy, &self.book_options(), self.control, self.clock);
-        let mut batch = vec![Event::default(); crate::feed_core::BATCH_EVENTS];
-        let mut waiter = self.plan.wait.waiter();
-        if self.control.is_ready_and_go() {
-            loop {
-                let first = reader.next_sequence();
-                let count = reader.read_into(&mut batch);
-                if count == 0 {
-                    if reader.is_closed_and_drained() {
-                        break;
-                    }
-                    waiter.idle();
-                    continue;
-                }
-                waiter.reset();
-                if !core.take(first, &batch[..count]) {
-                    self.control.stop();
-                    break;
-                }
-            }
-        }
-        let ended_at = self.clock.now();
-        drop(reader);
-        Ok(book_end(core, ended_at))
-    }
-
-    fn journal_thread(
-        self,
-        config: &JournalConfig,
-        reader: RingReader,
-    ) -> Result<(JournalOutcome, Ticks), EngineError> {
-        self.pin(self.plan.journal)?;
-        let mut run = JournalRun::open(config, reader, self.plan)?;
-        if !self.control.is_ready_and_go() {
-            return Ok((run.discard(), self.clock.now()));
-        }
-        run.carry(self.control);
-        let outcome = run.finish();
-        Ok((outcome, self.clock.now()))
-    }
-
-    fn outcome<R, S>(
-        self,
-        started_at: Ticks,
-        feed: FeedResult<R>,
-        book: BookEnd<S>,
-        journal: Option<(JournalOutcome, Ticks)>,
-    ) -> Outcome<R, S> {
-        let end = match (book.strict, feed.end) {
-            (Some(strict), _) => strict,
-            (None, FeedEnd::Complete | FeedEnd::TimeReached) => End::Complete,
-            (None, FeedEnd::Stopped) => End::Stopped,
-            (None, FeedEnd::Failed(error)) => End::SourceFailed(error),
-            (None, FeedEnd::Skipped(skipped)) => End::Skipped(skipped),
-            (None, FeedEnd::Truncated { offset, bytes }) => End::Truncated { offset, bytes },
-        };
-        let elapsed_ns = |ended_at: Ticks| self.clock.ns_between(started_at, ended_at);
-        let journal_ns = journal.as_ref().map_or(0, |(_, ended_at)| elapsed_ns(*ended_at));
-        Outcome {
-            end,
-            source: feed.source,
-            strategy: book.strategy,
-            events: book.events,
-            elapsed_ns: elapsed_ns(book.ended_at).max(journal_ns),
-            books: book.books,
-            service: book.service,
-            tick_to_bbo: book.tick_to_bbo,
-            ring_full_waits: feed.ring_full_waits,
-            journal: journal.map(|(outcome, _)| outcome.describe()),
-            machine: MachineOutcome {
-                cpu: machine::cpu_model(),
-                topology: self.config.topology,
-                cores: self.plan.cores(),
-                is_pinned: self.config.cores != Cores::Unpinned,
-                journal_spins: self.plan.journal_spins,
-                huge_page_bytes: book.huge_page_bytes,
-                clock: self.clock.description(),
-            },
-        }
-    }
-}
-
-/// Starts named threads that the run waits for.
-struct Spawner<'scope, 'env, 'c> {
-    scope: &'scope thread::Scope<'scope, 'env>,
-    control: &'c Control,
-}
-
-impl<'scope, 'c: 'scope> Spawner<'scope, '_, 'c> {
-    fn thread<T: Send + 'scope>(
-        &self,
-        name: &'static str,
-        work: impl FnOnce() -> Result<T, EngineError> + Send + 'scope,
-    ) -> Result<Joined<'scope, T>, EngineError> {
-        let control = self.control;
-        thread::Builder::new()
-            .name(name.to_owned())
-            .spawn_scoped(self.scope, move || {
-                let _attendance = Attendance(control);
-                work()
-            })
-            .map_err(|source| {
-                // Those that were started go home; the scope waits for them.
-                control.open_gate(false);
-                EngineError::Spawn { name, source }
-            })
-    }
-}
-
-fn join<T>(thread: Joined<'_, T>, name: &'static str) -> Result<T, EngineError> {
-    thread.join().unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "without a message".to_owned());
-        Err(EngineError::Panicked { name, message })
-    })
-}
-
-/// Publishes every event, waiting for slow readers. A reader that dies no longer holds the ring, so this ends.
-#[inline]
-fn publish(writer: &mut RingWriter, events: &[Event], wait: Wait) {
-    let mut rest = events;
-    let mut waiter: Waiter = wait.waiter();
-    loop {
-        let count = writer.publish_batch(rest);
-        rest = &rest[count..];
-        if rest.is_empty() {
-            return;
-        }
-        if count == 0 {
-            waiter.idle();
-        } else {
-            waiter.reset();
-        }
-    }
-}
-
-fn book_end<S: Strategy>(mut core: BookCore<'_, '_, S>, ended_at: Ticks) -> BookEnd<S> {
-    core.end();
-    let books = &core.books;
-    debug_assert_eq!(books.validate(), Ok(()), "the books' structure at the end of a run");
-    let outcome = BooksOutcome {
-        anomalies: *books.anomalies(),
-        instruments: books.instruments().defined(),
-        stale_instruments: books.stale_count(),
-        live_orders: books.live_orders(),
-        levels: books.level_count(),
-        crossed: core.crossed,
-        locked: core.locked,
-        bbo_changes: core.stream.as_ref().map(StreamDigest::changes),
-        stream_digest: core.stream.as_ref().map(StreamDigest::value),
-        state_digest: core.stream.is_some().then(|| books.state_digest()),
-    };
-    BookEnd {
-        strategy: core.strategy,
-        books: outcome,
-        events: core.events,
-        service: core.service,
-        tick_to_bbo: core.tick_to_bbo,
-        strict: core.strict_anomaly.map(End::Anomaly),
-        huge_page_bytes: machine::huge_page_bytes(),
-        ended_at,
-    }
+    let outcome = Run::new(config, &plan, &board, &clock).start(source, make, monitor);
+    board.end(outcome.as_ref().is_ok_and(Outcome::is_good));
+    outcome
 }

@@ -1,6 +1,7 @@
 //! The side of the engine that takes events from a source: at full speed or paced, numbered from 1.
 
 use crate::control::Control;
+use crate::meter::Meter;
 use crate::pace::{Pace, Schedule};
 use tickcore_book::{Event, TimestampNs};
 use tickcore_feed::batch::EventBatch;
@@ -87,7 +88,7 @@ impl<'c, R: Source> FeedCore<'c, R> {
 
     /// Takes what is at hand; an empty slice means that nothing was, for now.
     #[inline]
-    pub(crate) fn next(&mut self) -> Result<&[Event], FeedEnd> {
+    pub(crate) fn next(&mut self, meter: &mut Meter<'_>) -> Result<&[Event], FeedEnd> {
         if self.control.is_stopped() {
             return Err(FeedEnd::Stopped);
         }
@@ -96,8 +97,8 @@ impl<'c, R: Source> FeedCore<'c, R> {
         }
         self.batch.clear();
         if self.is_strict {
-            self.fill_message_by_message();
-        } else if let Some(end) = self.fill(usize::MAX) {
+            self.fill_message_by_message(meter);
+        } else if let Some(end) = self.fill(usize::MAX, meter) {
             return Err(end);
         }
         let events = self.batch.as_slice();
@@ -115,9 +116,11 @@ impl<'c, R: Source> FeedCore<'c, R> {
 
     /// Takes up to `max_messages`, or one that is waited for in a paced run; says so when there are no more.
     #[inline]
-    fn fill(&mut self, max_messages: usize) -> Option<FeedEnd> {
-        let filled =
-            if self.pace == Pace::Max { self.source.fill(&mut self.batch, max_messages) } else { self.fill_when_due() };
+    fn fill(&mut self, max_messages: usize, meter: &mut Meter<'_>) -> Option<FeedEnd> {
+        let filled = match self.pace {
+            Pace::Max => self.source.fill(&mut self.batch, max_messages),
+            _ => self.fill_when_due(meter),
+        };
         match filled {
             Ok(Filled::Events | Filled::Pending) => None,
             Ok(Filled::End) => {
@@ -130,10 +133,10 @@ impl<'c, R: Source> FeedCore<'c, R> {
 
     /// In a run that takes nothing but whole messages that it knows: fills the batch up to the first other one, so that
     /// what stands before it is applied first.
-    fn fill_message_by_message(&mut self) {
+    fn fill_message_by_message(&mut self, meter: &mut Meter<'_>) {
         while self.held_end.is_none() && self.batch.has_room_for_message() {
             let messages = self.source.counts().messages;
-            let end = self.fill(1);
+            let end = self.fill(1, meter);
             self.held_end = self.flaw().or(end);
             if self.source.counts().messages == messages || self.pace != Pace::Max {
                 return;
@@ -152,7 +155,7 @@ impl<'c, R: Source> FeedCore<'c, R> {
     }
 
     /// Waits until the next message is due, then takes it: its decoding is part of what is measured.
-    fn fill_when_due(&mut self) -> Result<Filled, SourceError> {
+    fn fill_when_due(&mut self, meter: &mut Meter<'_>) -> Result<Filled, SourceError> {
         let Some(time) = self.source.next_time()? else {
             return self.source.fill(&mut self.batch, 0);
         };
@@ -162,18 +165,37 @@ impl<'c, R: Source> FeedCore<'c, R> {
                 self.control.set_schedule(self.clock.now(), schedule);
             }
         }
-        wait_until_due(self.control, self.clock, self.wait, time, self.next_number);
+        self.pacing().wait_until_due(time, self.next_number, meter);
         self.source.fill(&mut self.batch, 1)
+    }
+
+    /// What is needed to wait for later events of a batch while the batch is out.
+    pub(crate) const fn pacing(&self) -> Pacing<'c> {
+        Pacing { control: self.control, clock: self.clock, wait: self.wait }
     }
 }
 
-/// Spins until the event with this time and number is due, or the run is stopped. At once when nothing is paced.
-#[inline]
-pub(crate) fn wait_until_due(control: &Control, clock: &Clock, wait: Wait, time: TimestampNs, number: u64) {
-    let Some((start, schedule)) = control.schedule() else { return };
-    let due_ns = schedule.due_ns(time, number);
-    let mut waiter = wait.waiter();
-    while clock.ns_between(*start, clock.now()) < due_ns && !control.is_stopped() {
-        waiter.idle();
+/// Waits for the time at which an event is due.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pacing<'c> {
+    control: &'c Control,
+    clock: &'c Clock,
+    wait: Wait,
+}
+
+impl Pacing<'_> {
+    /// Spins until the event with this time and number is due, or the run is stopped. At once when nothing is paced.
+    #[inline]
+    pub(crate) fn wait_until_due(self, time: TimestampNs, number: u64, meter: &mut Meter<'_>) {
+        let Some((start, schedule)) = self.control.schedule() else { return };
+        let due_ns = schedule.due_ns(time, number);
+        let mut waiter = self.wait.waiter();
+        let mut now = self.clock.now();
+        while self.clock.ns_between(*start, now) < due_ns && !self.control.is_stopped() {
+            waiter.idle();
+            now = self.clock.now();
+            // Before anybody asks whether it is due: a stall ends beyond that, and it was met while waiting.
+            meter.idle_at(now);
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! The thread that carries events from the ring into the journal.
 
 use crate::control::Control;
+use crate::meter::Meter;
 use crate::outcome::JournalOutcome;
+use crate::stat::Counter;
 use crate::topology::Plan;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -122,9 +124,13 @@ impl JournalRun {
         })
     }
 
-    /// Carries events until the ring is closed and empty, or the journal fails: then the run is stopped.
-    pub(crate) fn carry(&mut self, control: &Control) {
-        let carried = self.compare(control).and_then(|()| self.append_all());
+    /// Carries events until the ring is closed and empty and all is written, or the run is abandoned, or the journal
+    /// fails: then the run is stopped.
+    pub(crate) fn carry(&mut self, control: &Control, meter: &mut Meter<'_>) {
+        let carried = self
+            .compare(control, meter)
+            .and_then(|()| self.append_all(control, meter))
+            .and_then(|()| self.write_all(control, meter));
         if let Err(error) = carried {
             self.error = Some(error.to_string());
             control.stop();
@@ -132,7 +138,7 @@ impl JournalRun {
     }
 
     /// Reads events that the journal has already and compares them with the input's.
-    fn compare(&mut self, control: &Control) -> Result<(), CarryError> {
+    fn compare(&mut self, control: &Control, meter: &mut Meter<'_>) -> Result<(), CarryError> {
         let Some((mut journal, last)) = self.found.take() else { return Ok(()) };
         let mut waiter = self.wait.waiter();
         while self.ring.next_sequence() <= last {
@@ -155,10 +161,14 @@ impl JournalRun {
                 }
                 self.compared_events += count as u64;
                 rest = &rest[count..];
-                if count > 0 {
+                if control.is_abandoned() {
+                    return Ok(());
+                } else if count > 0 {
                     waiter.reset();
+                    meter.worked();
                 } else if !self.ring.is_closed_and_drained() {
                     waiter.idle();
+                    meter.idle();
                 } else if !control.is_input_complete() {
                     // The run ended before it got there, for whatever reason: what was compared was equal.
                     return Ok(());
@@ -171,11 +181,19 @@ impl JournalRun {
         Ok(())
     }
 
-    fn append_all(&mut self) -> Result<(), CarryError> {
+    fn append_all(&mut self, control: &Control, meter: &mut Meter<'_>) -> Result<(), CarryError> {
         let mut waiter = self.wait.waiter();
         let mut idle_turns = 0;
-        loop {
+        let mut full_waits = 0;
+        let mut was_full = false;
+        meter.restart();
+        while !control.is_abandoned() {
             let room = self.writer.room().min(BATCH_EVENTS);
+            if room == 0 && !was_full {
+                full_waits += 1;
+                meter.set(Counter::FullWaits, full_waits);
+            }
+            was_full = room == 0;
             let mut refused = Ok(());
             let count = self.ring.poll(room, |sequence, event| {
                 if refused.is_ok() {
@@ -183,19 +201,43 @@ impl JournalRun {
                 }
             });
             refused?;
-            self.writer.poll()?;
+            self.poll(meter)?;
             if count > 0 {
                 idle_turns = 0;
                 waiter.reset();
+                meter.worked();
+                meter.batch(count, 0, Sequence(self.writer.next_sequence().get() - 1));
             } else if self.ring.is_closed_and_drained() {
                 return Ok(());
             } else if self.spins && idle_turns < SPINS_MAX {
                 idle_turns += 1;
+                meter.idle();
                 waiter.idle();
             } else {
                 self.writer.wait(WAIT)?;
+                meter.slept();
             }
         }
+        Ok(())
+    }
+
+    /// Lets the journal make progress and says how far it is.
+    #[inline]
+    fn poll(&mut self, meter: &Meter<'_>) -> Result<(), WriteError> {
+        let watermarks = self.writer.poll()?;
+        meter.set(Counter::Written, watermarks.written.get());
+        meter.set(Counter::Durable, watermarks.durable.get());
+        Ok(())
+    }
+
+    /// Waits until what was appended is written: what is left for the end is one sync.
+    fn write_all(&mut self, control: &Control, meter: &mut Meter<'_>) -> Result<(), CarryError> {
+        while !control.is_abandoned() && self.writer.written().next() < self.writer.next_sequence() {
+            self.poll(meter)?;
+            self.writer.wait(WAIT)?;
+            meter.slept();
+        }
+        Ok(())
     }
 
     /// Leaves things as they were found, for a run that never began: a journal that was created for it goes again.
@@ -217,8 +259,9 @@ impl JournalRun {
         JournalOutcome { error: discarded.err().map(|error| error.to_string()), ..outcome }
     }
 
-    /// Makes everything durable and seals the journal. After a failure it is left as after a crash.
-    pub(crate) fn finish(self) -> JournalOutcome {
+    /// Makes everything durable and seals the journal. After a failure, or when the run was abandoned, it is left as after
+    /// a crash.
+    pub(crate) fn finish(self, control: &Control) -> JournalOutcome {
         let Self { dir, ring, writer, compared_events, mut error, .. } = self;
         // The feed no longer waits for this journal.
         drop(ring);
@@ -226,7 +269,7 @@ impl JournalRun {
         let last_sequence = Sequence(writer.next_sequence().get() - 1);
         let backend = writer.backend();
         let notices = writer.notices().iter().map(ToString::to_string).collect();
-        if error.is_none() {
+        if error.is_none() && !control.is_abandoned() {
             match writer.finish() {
                 Ok(end) => watermarks = end,
                 Err(failure) => error = Some(failure.to_string()),

@@ -21,3 +21,9 @@ pub fn huge_page_bytes() -> u64 {
         .and_then(|number| number.trim().parse::<u64>().ok());
     kilobytes.unwrap_or(0) * 1024
 }
+
+/// How long the calling thread has been ready to run while another one had its core, by the kernel's account since the thread
+/// began; `None` where the kernel keeps none. Reads a file: for before and after a loop.
+pub(crate) fn run_delay_ns() -> Option<u64> {
+    fs::read_to_string("/proc/thread-self/schedstat").ok()?.split_whitespace().nth(1)?.parse().ok()
+}

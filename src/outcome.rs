@@ -1,9 +1,9 @@
 //! What a run came to.
 
 use crate::book_core::StrictAnomaly;
-use crate::topology::Topology;
+use crate::topology::{EngineThread, Topology};
 use std::path::PathBuf;
-use tickcore_book::{AnomalyCounts, Sequence};
+use tickcore_book::{Anomaly, AnomalyCounts, Sequence};
 use tickcore_feed::source::{FirstSkipped, SourceError};
 use tickcore_journal::Backend;
 use tickcore_latency::{ClockDescription, Recorder};
@@ -16,6 +16,13 @@ pub enum End {
     Complete,
     /// Somebody asked for it; what was let in before has been applied and journaled.
     Stopped,
+    /// Somebody asked for it, and the deadline for what had been let in before passed.
+    Overdue {
+        /// Events that were let in and not applied.
+        events_left: u64,
+        /// Events that were let in and are not durable in the journal; 0 without one.
+        not_durable: u64,
+    },
     /// The source failed after the events that were applied.
     SourceFailed(SourceError),
     /// A strict run met an event that did not fit.
@@ -56,6 +63,45 @@ pub struct BooksOutcome {
     pub state_digest: Option<u64>,
 }
 
+impl BooksOutcome {
+    /// What several cores have together: everything adds up, digests included, but anomalies by events for all
+    /// instruments, `common`, which every core has counted.
+    pub(crate) fn merge(&mut self, other: &Self, common: &AnomalyCounts) {
+        for anomaly in Anomaly::ALL {
+            self.anomalies.add(anomaly, other.anomalies.of(anomaly) - common.of(anomaly));
+        }
+        self.instruments += other.instruments;
+        self.stale_instruments += other.stale_instruments;
+        self.live_orders += other.live_orders;
+        self.levels += other.levels;
+        self.crossed += other.crossed;
+        self.locked += other.locked;
+        let sum = |one: Option<u64>, other: Option<u64>| Some(one?.wrapping_add(other?));
+        self.bbo_changes = sum(self.bbo_changes, other.bbo_changes);
+        self.stream_digest = sum(self.stream_digest, other.stream_digest);
+        self.state_digest = sum(self.state_digest, other.state_digest);
+    }
+}
+
+/// A thread of the run: what it did, and whether it was kept from it.
+#[derive(Clone, Debug)]
+pub struct CoreOutcome {
+    /// The thread and its core.
+    pub thread: EngineThread,
+    /// Events published, applied or appended.
+    pub events: u64,
+    /// Batches in which they came.
+    pub batches: u64,
+    /// Events of other shards, passed over.
+    pub skipped: u64,
+    /// Times above the threshold in which it did not loop, with nothing to do: the machine's doing alone.
+    pub stalls_idle: Recorder,
+    /// Times above the threshold that a slice of events took: the machine's doing, or the program's.
+    pub stalls_working: Recorder,
+    /// How long the thread was ready and another one ran on its core, by the kernel's account; `None` where it keeps none.
+    pub run_delay_ns: Option<u64>,
+}
+
 /// The journal at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalOutcome {
@@ -90,7 +136,7 @@ pub struct MachineOutcome {
     pub cpu: String,
     /// How the work was spread.
     pub topology: Topology,
-    /// Cores of the pinned threads: feed, book, journal.
+    /// Cores of the pinned threads: feed, books, journal.
     pub cores: Vec<usize>,
     /// Whether every spinning thread was pinned.
     pub is_pinned: bool,
@@ -100,6 +146,8 @@ pub struct MachineOutcome {
     pub huge_page_bytes: u64,
     /// What latencies were measured with.
     pub clock: ClockDescription,
+    /// What had to be done without, with the cure.
+    pub notices: Vec<String>,
 }
 
 /// What a run came to.
@@ -111,7 +159,7 @@ pub struct Outcome<R, S> {
     pub source: R,
     /// The strategy.
     pub strategy: S,
-    /// Events applied: the last one's sequence.
+    /// Events applied, by every core that is to: the last one's sequence.
     pub events: u64,
     /// From the word to go until the last event was applied and, with a journal, durable.
     pub elapsed_ns: u64,
@@ -123,6 +171,10 @@ pub struct Outcome<R, S> {
     pub tick_to_bbo: Option<Recorder>,
     /// How often the ring was full.
     pub ring_full_waits: u64,
+    /// The threads: feed, books, journal.
+    pub cores: Vec<CoreOutcome>,
+    /// A core that did not loop for longer than this has a stall; 0 when nobody watched.
+    pub stall_threshold_ns: u64,
     /// The journal.
     pub journal: Option<JournalOutcome>,
     /// The machine.
@@ -130,9 +182,46 @@ pub struct Outcome<R, S> {
 }
 
 impl<R, S> Outcome<R, S> {
+    /// All stalls with nothing to do, over all threads.
+    pub fn stalls_idle(&self) -> Recorder {
+        merged(self.cores.iter().map(|core| &core.stalls_idle))
+    }
+
+    /// All stalls while working, over all threads.
+    pub fn stalls_working(&self) -> Recorder {
+        merged(self.cores.iter().map(|core| &core.stalls_working))
+    }
+
+    pub(crate) fn map_strategy<T>(self, map: impl FnOnce(S) -> T) -> Outcome<R, T> {
+        let Self { end, source, strategy, events, elapsed_ns, books, service, tick_to_bbo, .. } = self;
+        let Self { ring_full_waits, cores, stall_threshold_ns, journal, machine, .. } = self;
+        let strategy = map(strategy);
+        Outcome {
+            end,
+            source,
+            strategy,
+            events,
+            elapsed_ns,
+            books,
+            service,
+            tick_to_bbo,
+            ring_full_waits,
+            cores,
+            stall_threshold_ns,
+            journal,
+            machine,
+        }
+    }
+
     /// Whether nothing failed: no error of source or journal, and no stop of a strict run.
     pub fn is_good(&self) -> bool {
         matches!(self.end, End::Complete | End::Stopped)
             && self.journal.as_ref().is_none_or(|journal| journal.error.is_none())
     }
+}
+
+fn merged<'r>(recorders: impl Iterator<Item = &'r Recorder>) -> Recorder {
+    let mut all = Recorder::new();
+    recorders.for_each(|recorder| all.merge(recorder));
+    all
 }

@@ -1,5 +1,8 @@
 //! What an embedder plugs in: called on the book core, strictly one event after the other.
 //!
+//! With several book cores each has a strategy of its own, which sees the books and events of that core's instruments, and the
+//! events for all instruments: sequences then have holes, and names of other cores' instruments are not known.
+//!
 //! A strategy is a type parameter of the engine, never a trait object, so its calls are inlined into the loop of the
 //! core and calls that it does not implement cost nothing. It must keep the rules of that core: no allocation, no lock,
 //! no system call, or the latency of everything behind it suffers.

@@ -9,6 +9,7 @@ use common::day::{generated, put, sample_bytes};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use tempfile::tempdir;
 use tickcore::JournalConfig;
@@ -20,6 +21,7 @@ use tickcore::inputs::Inputs;
 use tickcore::journal::{Metadata, Options};
 use tickcore::pace::Pace;
 use tickcore::pin::Cores;
+use tickcore::shards::ShardMap;
 use tickcore::strategy::{Context, Strategy};
 use tickcore::topology::Topology;
 use tickcore_replay_data::sample;
@@ -156,6 +158,28 @@ fn calls(config: &Config, source: impl Source + Send, allocates_at: Option<Seque
     assert!(events > 100_000 && bbos > 10_000, "{events} events and {bbos} BBOs are too few to say anything");
     assert!(config.pace != Pace::Max || events == outcome.events);
     (calls.expect("the warm-up ended"), outcome.source.calls.expect("the source ended"))
+}
+
+/// Calls of each book core and of the feed core of a sharded engine.
+fn calls_of_shards(config: &Config, source: impl Source + Send) -> (Vec<u64>, u64) {
+    let source = WatchedSource { source, messages: 0, calls_before: None, calls: None };
+    let make = |_| Watch::default();
+    let outcome = engine::run_sharded(config, source, make, |_| ControlFlow::Continue(())).unwrap();
+    assert!(outcome.is_good(), "{:?}", outcome.end);
+    assert!(outcome.strategy.iter().all(|watch| watch.events > 20_000), "too few events to say anything");
+    let calls = outcome.strategy.iter().map(|watch| watch.calls.expect("the warm-up ended")).collect();
+    (calls, outcome.source.calls.expect("the source ended"))
+}
+
+#[test]
+fn no_core_of_a_sharded_engine_touches_the_allocator() {
+    let scratch = tempdir().unwrap();
+    let day = generated(400_000, 500, 2);
+    for journal in [None, journaled(scratch.path(), "sharded")] {
+        let config = Config { shards: ShardMap::by_hash(3).unwrap(), ..config(Topology::Sharded, journal) };
+        let source = ItchBytes::new(&day, &ItchOptions::default());
+        assert_eq!(calls_of_shards(&config, source), (vec![0; 3], 0));
+    }
 }
 
 fn journaled(scratch: &Path, name: &str) -> Option<PathBuf> {

@@ -27,6 +27,7 @@ fn number(json: &Value) -> u64 {
 
 /// Pipelined, also where there are fewer than two cores.
 const PIPELINED: [&str; 3] = ["--topology", "pipelined", "--oversubscribe"];
+const SHARDED: [&str; 5] = ["--topology", "sharded", "--shards", "3", "--oversubscribe"];
 
 fn started(input: &Path, arguments: &[&str], journal: &Path) -> Child {
     let mut command = replay_json(input);
@@ -59,6 +60,10 @@ fn every_way_through_the_engine_builds_the_books_of_the_reference() {
         ("the journal of inline", replay_json(&first).succeed()),
         ("the journal of pipelined", replay_json(&second).succeed()),
         ("the journal of inline, pipelined", replay_json(&first).args(PIPELINED).succeed()),
+        ("sharded by activity", replay_json(&path).args(SHARDED).succeed()),
+        ("sharded by hash", replay_json(&path).args(SHARDED).args(["--shard-by", "hash"]).succeed()),
+        ("sharded, as many as fit", replay_json(&path).args(["--topology", "sharded", "--oversubscribe"]).succeed()),
+        ("the journal of inline, sharded", replay_json(&first).args(SHARDED).succeed()),
         ("not pinned", replay_json(&path).args(["--cores", "none"]).succeed()),
     ];
     for (name, run) in &runs {
@@ -106,6 +111,16 @@ fn the_json_object_has_every_key_of_the_contract() {
     }
     assert_eq!((&json["journal"]["first_sequence"], &json["journal"]["segments"]), (&json!(1), &json!(1)));
 
+    // What kept the threads from looping, for all and for each.
+    for key in ["idle_ns", "working_ns"] {
+        assert!(json["stalls"][key]["count"].is_u64(), "{json}");
+    }
+    assert_eq!(json["stalls"]["threshold_ns"], 20_000);
+    let threads = json["threads"].as_array().unwrap();
+    let roles: Vec<&Value> = threads.iter().map(|thread| &thread["role"]).collect();
+    assert_eq!(roles, ["book", "journal"]);
+    assert!(threads.iter().all(|thread| thread["events"] == *events), "{threads:?}");
+
     let plain = replay_json(&sample::path()).succeed().json();
     assert!(plain["journal"].is_null() && plain["latency_ns"].is_null(), "{plain}");
     assert!(plain["machine"]["journal_backend"].is_null());
@@ -136,6 +151,9 @@ fn exit_codes_tell_failure_from_wrong_usage() {
     }
     replay(&sample).args(["--cores", "1000"]).fail(1, &["1000", "--cores none"]);
     replay(&sample).args(["--cores", "0", "--topology", "pipelined"]).fail(2, &["--oversubscribe"]);
+    replay(&sample).args(["--cores", "0-1", "--topology", "sharded", "--shards", "2"]).fail(2, &["--oversubscribe"]);
+    replay(&sample).args(["--topology", "sharded", "--shards", "0"]).fail(2, &["from 1"]);
+    replay(&sample).args(["--shards", "2"]).fail(2, &["topology sharded"]);
     tickcore().arg("export").arg(&sample).args(["--schema", "candles"]).fail(2, &["mbp-N"]);
     assert!(tickcore().arg("--help").succeed().stdout.contains("replay"));
     assert!(tickcore().arg("man").succeed().stdout.contains("tickcore"));
@@ -278,7 +296,7 @@ fn times_choose_a_part_of_the_day_with_and_without_a_date() {
 #[test]
 fn a_paced_run_measures_every_event() {
     let events = sample::golden().events;
-    for topology in [&[][..], &PIPELINED] {
+    for topology in [&[][..], &PIPELINED, &SHARDED] {
         let json = replay_json(&sample::path()).args(["--pace", "100000"]).args(topology).succeed().json();
         assert_eq!(json["latency_ns"]["count"], events);
         assert_eq!(json["state_digest"], sample::golden().state_digest);
@@ -301,6 +319,29 @@ fn memory_is_shown_and_nothing_is_built() {
     assert!(!directory.exists());
 }
 
+/// The map that is printed is the map that a run can be given, and says the same as none.
+#[test]
+fn a_printed_shard_map_can_be_given() {
+    let scratch = tempdir().unwrap();
+    let printed = replay(&sample::path()).args(SHARDED).arg("--print-shard-map").succeed().stdout;
+    assert!(printed.starts_with("instrument,shard,symbol,sampled_events\n1,"), "{printed}");
+    assert_eq!(printed.lines().count(), 1 + sample::golden().instruments as usize);
+    let path = put(scratch.path(), "map.csv", printed.as_bytes());
+    let [measured, given] = [&[][..], &["--shard-map", path.to_str().unwrap()]]
+        .map(|arguments| replay_json(&sample::path()).args(SHARDED).args(arguments).succeed().json());
+    assert_eq!(identity(&measured), identity(&given));
+    let events = |json: &Value| -> Vec<u64> {
+        let threads = json["threads"].as_array().unwrap();
+        threads.iter().filter(|thread| thread["role"] == "book").map(|thread| number(&thread["events"])).collect()
+    };
+    assert_eq!((events(&measured).len(), events(&measured)), (3, events(&given)));
+    // By activity the cores have about the same.
+    let (most, least) = (events(&given).into_iter().max().unwrap(), events(&given).into_iter().min().unwrap());
+    assert!(most - least < most / 10, "{most} and {least}");
+    let nonsense = put(scratch.path(), "nonsense.csv", b"1,9");
+    replay(&sample::path()).args(SHARDED).arg("--shard-map").arg(nonsense).fail(2, &["line 1"]);
+}
+
 #[test]
 fn a_report_is_written() {
     let scratch = tempdir().unwrap();
@@ -309,7 +350,7 @@ fn a_report_is_written() {
     let text = fs::read_to_string(directory.join("latency.json")).unwrap();
     let json: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json["series"]["tick_to_bbo_ns"]["count"], sample::golden().events);
-    for name in ["tick_to_bbo_ns.hgrm", "service_ns.hgrm"] {
+    for name in ["tick_to_bbo_ns.hgrm", "service_ns.hgrm", "stalls_idle_ns.hgrm", "stalls_working_ns.hgrm"] {
         let text = fs::read_to_string(directory.join(name)).unwrap();
         assert!(text.contains("Value") && text.contains("Total count"), "{name}: {text}");
     }
@@ -386,7 +427,7 @@ fn a_journal_knows_the_day_of_its_events() {
 #[test]
 fn an_interrupt_drains_what_was_let_in() {
     let scratch = tempdir().unwrap();
-    for (round, topology) in [&[][..], &PIPELINED].into_iter().enumerate() {
+    for (round, topology) in [&[][..], &PIPELINED, &SHARDED].into_iter().enumerate() {
         let directory = scratch.path().join(round.to_string());
         let child = started(&sample::path(), &[&["--pace", "20000"], topology].concat(), &directory);
         wait_until("a thousand events to be written", || written_events(&directory) > 1_000);

@@ -57,6 +57,11 @@ impl AnomalyCounts {
         self.0.iter().sum()
     }
 
+    /// Adds `count` anomalies: for putting together what several cores have counted.
+    pub const fn add(&mut self, anomaly: Anomaly, count: u64) {
+        self.0[anomaly as usize] += count;
+    }
+
     #[inline]
     pub(crate) const fn count(&mut self, anomaly: Anomaly) {
         self.0[anomaly as usize] += 1;

@@ -2,7 +2,10 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 use tickcore::pace::Pace;
+use tickcore::pin;
+use tickcore::stat::StatFile;
 use tickcore::topology::Topology;
 
 /// Full-depth order books on pinned cores, journaled and replayed bit for bit.
@@ -26,7 +29,10 @@ pub(crate) enum Verb {
         tickcore replay 01302020.NASDAQ_ITCH50.gz --journal day.journal\n  \
         tickcore replay day.journal --json            the same books from the journal alone\n  \
         tickcore replay day.itch --from 09:30 --to 10:00 --pace 10x --symbols AAPL,MSFT\n  \
-        tickcore replay day.itch --topology pipelined --cores 2,3 --report latency/")]
+        tickcore replay day.itch --topology pipelined --cores 2,3 --report latency/\n  \
+        tickcore replay day.itch --topology sharded --shards 3 --cores 2-5\n\n\
+        Threads that spin need a core each. On two cores: inline, with the journal on the second (the default); or\n\
+        pipelined, with the journal asleep between writes. The counters of a run can be watched with tickcore stat.")]
     Replay(Box<ReplayArgs>),
     /// Write book data as CSV or JSON lines: BBO, depth, trades or every order event.
     #[command(after_help = "Examples:\n  \
@@ -46,6 +52,22 @@ pub(crate) enum Verb {
         after_help = "Example:\n  tickcore generate -o 01302020.itch --messages 10000000 --instruments 8000 --seed 1"
     )]
     Generate(GenerateArgs),
+    /// Watch the counters of a running engine, core by core.
+    #[command(after_help = "Examples:\n  \
+        tickcore stat                     the engine that runs here, every second until it ends\n  \
+        tickcore stat 4711 --interval 10  the one of process 4711, every ten seconds\n  \
+        tickcore stat --json              one look, as one JSON object\n\n\
+        What the lines say:\n  \
+        events/s      taken by this core: published, applied, or appended to the journal\n  \
+        passed over/s events of instruments that other cores keep (topology sharded)\n  \
+        behind        events in the ring that it has yet to take\n  \
+        full/s        times at which it found no room: feed in the ring, journal in its buffer\n  \
+        stalls/s      times at which it did not loop for longer than --stall-threshold: idle ones are the machine's\n  \
+                      doing (preemption, interrupts), working ones the machine's or the program's\n  \
+        to write, to sync  events that the journal has taken and that are not yet written, not yet durable\n  \
+        loops         no = the core has not come round since the last look: it is stuck in a call, or was stopped\n\n\
+        Looking does not disturb: each core stores its counters once a batch, whether anybody reads them or not.")]
+    Stat(StatArgs),
     /// Print a completion script for a shell.
     Completions {
         /// Shell to complete for.
@@ -69,10 +91,23 @@ pub(crate) struct ReplayArgs {
     /// How the work is spread over cores.
     #[arg(long, value_enum, default_value_t = TopologyArg::Inline)]
     pub(crate) topology: TopologyArg,
-    /// Cores of the pinned threads, such as 2,3 (first feed, then book, then journal), or none to leave them unpinned.
-    /// Without it the first cores that the process may use are taken.
+    /// Cores of the pinned threads, such as 2,3 or 2-5 (first feed, then books, then journal), or none to leave them
+    /// unpinned. Without it the first cores that the process may use are taken.
     #[arg(long, value_name = "LIST", value_parser = parse_cores)]
     pub(crate) cores: Option<CoresArg>,
+    /// Book cores of topology sharded. Without it as many as have a core; each takes the memory of the maxima.
+    #[arg(long, value_name = "N")]
+    pub(crate) shards: Option<u32>,
+    /// How instruments are spread over book cores: by their activity in the first messages of the input, so that busy ones
+    /// do not meet, or by hash.
+    #[arg(long, value_enum, default_value_t = ShardByArg::Activity)]
+    pub(crate) shard_by: ShardByArg,
+    /// Spread instruments as this file says: lines of instrument,shard by number, as --print-shard-map writes them.
+    #[arg(long, value_name = "FILE", conflicts_with = "shard_by")]
+    pub(crate) shard_map: Option<PathBuf>,
+    /// Print which book core keeps which instrument, as CSV, and stop.
+    #[arg(long)]
+    pub(crate) print_shard_map: bool,
     /// Allow more spinning threads than cores: for checking results, not for measuring.
     #[arg(long)]
     pub(crate) oversubscribe: bool,
@@ -91,6 +126,17 @@ pub(crate) struct ReplayArgs {
     /// Measure the service time of one event in N; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub(crate) latency_sample: u32,
+    /// Count a stall when a core does not loop for longer than this; 0 to watch for none.
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 20)]
+    pub(crate) stall_threshold: u32,
+    /// Where the counters for tickcore stat are: auto (a file named after the process in /dev/shm, else in
+    /// $XDG_RUNTIME_DIR), none, or a file on tmpfs.
+    #[arg(long, value_name = "FILE", default_value = "auto", value_parser = parse_stat_file)]
+    pub(crate) stat_file: StatFile,
+    /// How long an interrupted run may take to apply and journal what it had let in; then it ends where it is, says what
+    /// is left and exits with 1. A second interrupt ends it at once.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
+    pub(crate) drain_deadline: Duration,
     /// Print the memory that the books would take, and stop.
     #[arg(long)]
     pub(crate) memory: bool,
@@ -213,6 +259,22 @@ pub(crate) enum JournalVerb {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct StatArgs {
+    /// Process id of the engine, or its file. Not needed while one engine runs.
+    #[arg(value_name = "PID|FILE")]
+    pub(crate) engine: Option<String>,
+    /// Seconds between two looks.
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_interval)]
+    pub(crate) interval: Duration,
+    /// Stop after so many looks. Without it: when the engine ends, or with --json after one.
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// Print each look as one JSON object on a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     /// File to write. A date in its name (01302020) becomes the session date of a replay.
     #[arg(short, long, value_name = "FILE")]
@@ -237,6 +299,16 @@ pub(crate) enum TopologyArg {
     Inline,
     /// A feed core, a ring, a book core; the journal on a third core if there is one.
     Pipelined,
+    /// A feed core, a ring, several book cores with some of the instruments each.
+    Sharded,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShardByArg {
+    /// By events in the first messages of the input, busiest first.
+    Activity,
+    /// By the hash of their number.
+    Hash,
 }
 
 impl From<TopologyArg> for Topology {
@@ -244,6 +316,7 @@ impl From<TopologyArg> for Topology {
         match topology {
             TopologyArg::Inline => Self::Inline,
             TopologyArg::Pipelined => Self::Pipelined,
+            TopologyArg::Sharded => Self::Sharded,
         }
     }
 }
@@ -275,14 +348,36 @@ pub(crate) enum CoresArg {
 }
 
 fn parse_cores(text: &str) -> Result<CoresArg, String> {
-    if text == "none" {
+    if text == "none" || text == "unpinned" {
         return Ok(CoresArg::Unpinned);
     }
-    let numbers = text.split(',').map(|number| number.trim().parse().map_err(|_| number.to_owned()));
-    numbers
-        .collect::<Result<Vec<usize>, String>>()
-        .map(CoresArg::These)
-        .map_err(|number| format!("{number:?} is no core number; write numbers such as 2,3, or none"))
+    match pin::parse_list(text) {
+        Some(cores) if !cores.is_empty() => Ok(CoresArg::These(cores)),
+        _ => Err("no list of cores; write numbers and ranges such as 2,3 or 2-5, or none".to_owned()),
+    }
+}
+
+fn parse_stat_file(text: &str) -> Result<StatFile, String> {
+    Ok(match text {
+        "auto" => StatFile::Automatic,
+        "none" => StatFile::Off,
+        "" => return Err("write auto, none, or a file on tmpfs".to_owned()),
+        path => StatFile::At(path.into()),
+    })
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "write seconds, such as 5 or 0.5".to_owned())?;
+    if (0.0..=86_400.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err("write seconds from 0 to 86400".to_owned())
+    }
+}
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let interval = parse_seconds(text)?;
+    if interval < Duration::from_millis(10) { Err("write seconds from 0.01".to_owned()) } else { Ok(interval) }
 }
 
 #[cfg(test)]
@@ -298,7 +393,18 @@ mod tests {
     #[test]
     fn cores_are_numbers_or_none() {
         assert_eq!(parse_cores("2,3"), Ok(CoresArg::These(vec![2, 3])));
-        assert_eq!(parse_cores("none"), Ok(CoresArg::Unpinned));
+        assert_eq!(parse_cores("2-4,7"), Ok(CoresArg::These(vec![2, 3, 4, 7])));
+        assert_eq!([parse_cores("none"), parse_cores("unpinned")], [Ok(CoresArg::Unpinned), Ok(CoresArg::Unpinned)]);
         assert!(parse_cores("").is_err() && parse_cores("a,1").is_err() && parse_cores("-1").is_err());
+    }
+
+    #[test]
+    fn seconds_have_bounds() {
+        assert_eq!(parse_seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_interval("0.01"), Ok(Duration::from_millis(10)));
+        for text in ["-1", "nan", "inf", "86401", "x", ""] {
+            assert!(parse_seconds(text).is_err(), "{text}");
+        }
+        assert!(parse_interval("0").is_err());
     }
 }

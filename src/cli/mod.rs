@@ -9,7 +9,9 @@ mod progress;
 mod replay;
 mod rows;
 mod select;
+mod shard_map;
 mod signal;
+mod stat;
 mod summary;
 mod time;
 
@@ -19,6 +21,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use tickcore::engine::EngineError;
 use tickcore::inputs::InputsError;
+use tickcore::shards::ShardError;
 
 /// Runs the command line: exit status 0 when done, 1 when the run failed, 2 on wrong usage.
 pub(crate) fn main() -> ExitCode {
@@ -29,6 +32,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Book(args) => book::run(&args),
         Verb::Journal { verb } => journal::run(&verb),
         Verb::Generate(args) => generate::run(&args),
+        Verb::Stat(args) => stat::run(&args),
         Verb::Completions { shell } => completions(shell),
         Verb::Man => man(),
     };
@@ -48,6 +52,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     let inputs = error.downcast_ref::<InputsError>();
     error.is::<select::Usage>()
         || matches!(engine, Some(EngineError::Topology(_) | EngineError::Capacity(_) | EngineError::Ring(_)))
+        || error.is::<ShardError>()
         || matches!(
             inputs,
             Some(

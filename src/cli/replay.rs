@@ -3,6 +3,7 @@
 use super::args::{BackendArg, ReplayArgs};
 use super::progress::{Bar, Unit};
 use super::select::{self, Usage};
+use super::shard_map::{self, Spread};
 use super::signal::Interrupted;
 use super::summary::{self, Described, grouped};
 use super::time::TimeBase;
@@ -13,7 +14,7 @@ use std::collections::HashMap;
 use std::env;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tickcore::book::{Capacity, Event, InstrumentId, Kind, LOOKAHEAD_EVENTS, Sequence, TimestampNs};
 use tickcore::engine::{self, Config, Progress};
@@ -21,14 +22,15 @@ use tickcore::feed::batch::{EventBatch, MAX_EVENTS_PER_MESSAGE};
 use tickcore::feed::source::{Filled, Source};
 use tickcore::inputs::Inputs;
 use tickcore::journal::{Backend, Capacities, Metadata, Options};
-use tickcore::latency::{Report, RunDescription, Series, text_table, write_report};
+use tickcore::latency::{Recorder, Report, RunDescription, Series, text_table, write_report};
 use tickcore::outcome::{End, Outcome};
 use tickcore::pace::Pace;
-use tickcore::pin::Cores;
+use tickcore::pin::{Cores, started_on};
 use tickcore::strategy::{Context, Strategy};
+use tickcore::topology::helper_cores;
 use tickcore::{JournalConfig, StrictAnomaly};
 
-/// Notes at the end which of the wanted names no instrument has.
+/// Notes at the end which of the wanted names no instrument of its core has.
 #[derive(Debug)]
 struct NameCheck {
     wanted: Vec<String>,
@@ -43,7 +45,11 @@ impl Strategy for NameCheck {
 }
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
-    let inputs = select::open_inputs(&args.inputs, args.selection.date.as_deref())?;
+    let cores = select::cores(args.cores.as_ref());
+    let helpers = helper_cores(args.topology.into(), shard_map::count(args)?, &cores, args.journal.is_some());
+    // A topology that does not fit is for the run to refuse.
+    let open = || select::open_inputs(&args.inputs, args.selection.date.as_deref());
+    let inputs = started_on(&helpers.unwrap_or_default(), open)?;
     let resumed = resumed_metadata(args);
     let capacity = select::capacity(args.capacity, &inputs, resumed.as_ref())?;
     if args.memory {
@@ -52,32 +58,46 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let base = select::time_base(&inputs);
-    let config = config(args, &inputs, capacity, base)?;
+    let spread = shard_map::spread(args)?;
+    if args.print_shard_map {
+        spread.print(&mut io::stdout().lock())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = config(args, &inputs, capacity, base, &spread)?;
     if config.cores == Cores::Unpinned {
         eprintln!("tickcore: threads are not pinned, as asked: times say little");
     }
     let interrupted = Interrupted::listen()?;
     let files = inputs.progress();
     let bar = Bar::new(files.iter().map(|file| file.file_size()).sum(), Unit::Bytes);
-    let strategy = NameCheck { wanted: args.selection.symbols.clone(), absent: Vec::new() };
-    let outcome = engine::run_monitored(&config, inputs, strategy, |progress| {
+    let make = |_| NameCheck { wanted: args.selection.symbols.clone(), absent: Vec::new() };
+    let outcome = engine::run_sharded(&config, inputs, make, |progress| {
         match progress {
+            Progress::Notice { text } => eprintln!("tickcore: {text}"),
             Progress::Preparing { bytes_touched, bytes } => {
                 bar.set(bytes_touched, bytes.max(1), "touching memory".to_owned());
             }
-            Progress::Running { events } => {
+            Progress::Running { events } | Progress::Draining { events } => {
                 let (done, all) =
                     files.iter().fold((0, 0), |(done, all), file| (done + file.bytes_read(), all + file.file_size()));
                 bar.set(done, all.max(1), format!("{} events", grouped(events)));
+            }
+            Progress::Overdue { threads } => {
+                let names: Vec<String> = threads.iter().map(ToString::to_string).collect();
+                eprintln!(
+                    "tickcore: the drain deadline passed and {} does not come to an end: leaving as after a crash; the journal is good up to its durable sequence",
+                    names.join(", ")
+                );
+                process::exit(1);
             }
         }
         if interrupted.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     bar.finish();
-    report(args, base, &outcome)
+    report(args, base, &outcome, &spread)
 }
 
-fn config(args: &ReplayArgs, inputs: &Inputs, capacity: Capacity, base: TimeBase) -> Result<Config> {
+fn config(args: &ReplayArgs, inputs: &Inputs, capacity: Capacity, base: TimeBase, spread: &Spread) -> Result<Config> {
     let journal = args.journal.as_ref().map(|dir| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let paths: Vec<String> = args.inputs.iter().map(|path| path.display().to_string()).collect();
@@ -129,6 +149,11 @@ fn config(args: &ReplayArgs, inputs: &Inputs, capacity: Capacity, base: TimeBase
         keeps_digests: true,
         latency_sample_interval: args.latency_sample,
         journal,
+        shards: spread.map.clone(),
+        stat_file: args.stat_file.clone(),
+        description: env::args().skip(1).collect::<Vec<_>>().join(" "),
+        stall_threshold_ns: u64::from(args.stall_threshold) * 1_000,
+        drain_deadline: args.drain_deadline,
         ..Config::default()
     })
 }
@@ -177,13 +202,19 @@ fn memory_table(capacity: Capacity) -> String {
 }
 
 /// Prints the outcome, writes the report, and says what went wrong.
-fn report(args: &ReplayArgs, base: TimeBase, outcome: &Outcome<Inputs, NameCheck>) -> Result<ExitCode> {
+fn report(
+    args: &ReplayArgs,
+    base: TimeBase,
+    outcome: &Outcome<Inputs, Vec<NameCheck>>,
+    spread: &Spread,
+) -> Result<ExitCode> {
     let counts = outcome.source.total_counts();
     let described = Described {
         inputs: outcome.source.paths(),
         format: outcome.source.format(),
         counts: &counts,
         times_are_since_midnight: base == TimeBase::Midnight,
+        spread,
     };
     if let Some(journal) = &outcome.journal {
         journal.notices.iter().for_each(|notice| eprintln!("tickcore: {notice}"));
@@ -193,7 +224,8 @@ fn report(args: &ReplayArgs, base: TimeBase, outcome: &Outcome<Inputs, NameCheck
             "tickcore: the machine gave no huge pages, the books are on small ones: enable transparent_hugepage=madvise"
         );
     }
-    let latency = latency_report(args, outcome);
+    let stalls = [outcome.stalls_idle(), outcome.stalls_working()];
+    let latency = latency_report(args, outcome, &stalls);
     if args.json {
         writeln!(io::stdout(), "{}", summary::json(outcome, &described))?;
     } else {
@@ -213,6 +245,11 @@ fn report(args: &ReplayArgs, base: TimeBase, outcome: &Outcome<Inputs, NameCheck
             eprintln!("tickcore: stopped as asked after {} events; all of them were applied", grouped(outcome.events));
             return Ok(ExitCode::SUCCESS);
         }
+        End::Overdue { events_left, not_durable } => bail!(
+            "the drain deadline passed: {} events that were let in were not applied, {} are not durable in the journal; allow more with --drain-deadline, or go on with --resume",
+            grouped(*events_left),
+            grouped(*not_durable)
+        ),
         End::SourceFailed(error) => bail!("{error}"),
         End::Anomaly(anomaly) => bail!("{}", located(args, anomaly)?),
         End::Skipped(skipped) => bail!(
@@ -227,13 +264,18 @@ fn report(args: &ReplayArgs, base: TimeBase, outcome: &Outcome<Inputs, NameCheck
     if let Some(error) = journal_error {
         bail!("the journal failed: {error}");
     }
-    let NameCheck { wanted, absent } = &outcome.strategy;
-    select::check_symbols(wanted, |name| !absent.iter().any(|absent| absent == name))?;
+    // A name is absent when no core has it.
+    let has = |check: &NameCheck, name: &str| !check.absent.iter().any(|absent| absent == name);
+    select::check_symbols(&args.selection.symbols, |name| outcome.strategy.iter().any(|check| has(check, name)))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// What was measured, with all that is needed to understand it.
-fn latency_report<'o>(args: &ReplayArgs, outcome: &'o Outcome<Inputs, NameCheck>) -> Report<'o> {
+fn latency_report<'o>(
+    args: &ReplayArgs,
+    outcome: &'o Outcome<Inputs, Vec<NameCheck>>,
+    stalls: &'o [Recorder; 2],
+) -> Report<'o> {
     let machine = &outcome.machine;
     let mut series = Vec::new();
     if let Some(recorder) = &outcome.tick_to_bbo {
@@ -241,6 +283,10 @@ fn latency_report<'o>(args: &ReplayArgs, outcome: &'o Outcome<Inputs, NameCheck>
     }
     if args.latency_sample > 0 {
         series.push(Series { name: "service_ns", recorder: &outcome.service });
+    }
+    if outcome.stall_threshold_ns > 0 {
+        let names = ["stalls_idle_ns", "stalls_working_ns"];
+        series.extend(names.into_iter().zip(stalls).map(|(name, recorder)| Series { name, recorder }));
     }
     Report {
         run: RunDescription {

@@ -1,11 +1,13 @@
 //! The result of a replay: one JSON object, or a table for people.
 
+use super::shard_map::Spread;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use tickcore::book::{Anomaly, LOOKAHEAD_EVENTS};
 use tickcore::feed::source::{Counts, Format};
 use tickcore::latency::{Recorder, Summary};
-use tickcore::outcome::{End, JournalOutcome, Outcome};
+use tickcore::outcome::{CoreOutcome, End, JournalOutcome, MachineOutcome, Outcome};
+use tickcore::topology::Role;
 
 /// What stands in a summary beside the outcome itself.
 #[derive(Debug)]
@@ -14,6 +16,7 @@ pub(crate) struct Described<'d> {
     pub(crate) format: Format,
     pub(crate) counts: &'d Counts,
     pub(crate) times_are_since_midnight: bool,
+    pub(crate) spread: &'d Spread,
 }
 
 /// The JSON object of `replay --json`: its keys are a contract.
@@ -57,6 +60,12 @@ pub(crate) fn json<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
         "service_ns": latency(&outcome.service),
         "latency_ns": outcome.tick_to_bbo.as_ref().map(latency),
         "ring_full_waits": outcome.ring_full_waits,
+        "stalls": {
+            "threshold_ns": outcome.stall_threshold_ns,
+            "idle_ns": latency(&outcome.stalls_idle()),
+            "working_ns": latency(&outcome.stalls_working()),
+        },
+        "threads": outcome.cores.iter().map(thread).collect::<Vec<_>>(),
         "journal": outcome.journal.as_ref().map(journal),
         "machine": {
             "cpu": machine.cpu,
@@ -66,7 +75,24 @@ pub(crate) fn json<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
             "huge_pages": machine.huge_page_bytes,
             "journal_backend": outcome.journal.as_ref().map(|journal| journal.backend.to_string()),
             "journal_spins": machine.journal_spins,
+            "shards": described.spread.map.count(),
+            "notices": machine.notices,
         },
+    })
+}
+
+fn thread(core: &CoreOutcome) -> Value {
+    json!({
+        "name": core.thread.name,
+        "role": core.thread.role.name(),
+        "shard": core.thread.shard,
+        "core": core.thread.core,
+        "events": core.events,
+        "batches": core.batches,
+        "skipped": core.skipped,
+        "stalls_idle_ns": latency(&core.stalls_idle),
+        "stalls_working_ns": latency(&core.stalls_working),
+        "run_delay_ns": core.run_delay_ns,
     })
 }
 
@@ -74,6 +100,7 @@ const fn end_name(end: &End) -> &'static str {
     match end {
         End::Complete => "complete",
         End::Stopped => "stopped",
+        End::Overdue { .. } => "overdue",
         End::Anomaly(_) => "anomaly",
         End::Skipped(_) => "skipped",
         End::Truncated { .. } => "truncated",
@@ -194,6 +221,12 @@ pub(crate) fn text<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
         }
     }
     rows.push(("machine", machine_line(machine)));
+    if described.spread.map.count() > 1 {
+        rows.extend(shard_rows(&outcome.cores, described.spread));
+    }
+    if outcome.stall_threshold_ns > 0 {
+        rows.push(("stalls", stall_line(outcome)));
+    }
     rows.push((
         "measured",
         format!(
@@ -206,7 +239,47 @@ pub(crate) fn text<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
     rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
 }
 
-fn machine_line(machine: &tickcore::outcome::MachineOutcome) -> String {
+/// What each book core had of the events.
+fn shard_rows<'r>(cores: &[CoreOutcome], spread: &Spread) -> Vec<(&'r str, String)> {
+    let books: Vec<&CoreOutcome> = cores.iter().filter(|core| core.thread.role == Role::Book).collect();
+    let all: u64 = books.iter().map(|core| core.events).sum();
+    let share = |core: &CoreOutcome| {
+        let part = if all == 0 { 0.0 } else { core.events as f64 * 100.0 / all as f64 };
+        (
+            "shard",
+            format!(
+                "{}: {} events ({part:.1} %), passed over {}",
+                core.thread,
+                grouped(core.events),
+                grouped(core.skipped)
+            ),
+        )
+    };
+    let mut rows = vec![("shards", spread.told())];
+    rows.extend(books.into_iter().map(share));
+    rows
+}
+
+/// What kept the threads from looping: the machine's part apart from what may be the program's.
+fn stall_line<R, S>(outcome: &Outcome<R, S>) -> String {
+    let told = |recorder: &Recorder| match recorder.max_ns() {
+        Some(longest) => format!("{}, longest {:.1} us", grouped(recorder.count()), longest as f64 / 1e3),
+        None => "none".to_owned(),
+    };
+    let delays: Vec<u64> = outcome.cores.iter().filter_map(|core| core.run_delay_ns).collect();
+    let delay = match delays.len() {
+        0 => String::new(),
+        _ => format!("; other threads ran on their cores for {:.1} us", delays.iter().sum::<u64>() as f64 / 1e3),
+    };
+    format!(
+        "above {:.0} us, the machine's (idle): {}; the machine's or the program's (working): {}{delay}",
+        outcome.stall_threshold_ns as f64 / 1e3,
+        told(&outcome.stalls_idle()),
+        told(&outcome.stalls_working()),
+    )
+}
+
+fn machine_line(machine: &MachineOutcome) -> String {
     let cores = if machine.is_pinned {
         let numbers: Vec<String> = machine.cores.iter().map(ToString::to_string).collect();
         format!("pinned to {} {}", if numbers.len() == 1 { "core" } else { "cores" }, numbers.join(", "))

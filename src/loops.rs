@@ -1,0 +1,214 @@
+//! The loops that pinned cores turn in, from the word to go to the end of the events.
+//!
+//! Nothing here allocates, locks or makes a system call, unless threads were asked to share cores: then they yield.
+
+use crate::book_core::{BookCore, Consecutive};
+use crate::control::Control;
+use crate::feed_core::{BATCH_EVENTS, FeedCore, FeedEnd};
+use crate::meter::Meter;
+use crate::pace::Pace;
+use crate::shards::Share;
+use crate::stat::Counter;
+use crate::strategy::Strategy;
+use tickcore_book::{Event, Sequence};
+use tickcore_feed::ring::{Reader as RingReader, Wait, Writer as RingWriter};
+use tickcore_feed::source::Source;
+
+/// Lines that a book core with a share of the instruments looks at before it applies what is its own: with four cores
+/// about as many events of its own as a batch has.
+const SHARED_LINES: usize = 4 * BATCH_EVENTS;
+
+/// What every loop refers to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turning<'r> {
+    pub(crate) control: &'r Control,
+    pub(crate) wait: Wait,
+    pub(crate) pace: Pace,
+}
+
+impl Turning<'_> {
+    /// Source, ring for the journal, books and strategy on one core.
+    pub(crate) fn inline<R: Source, S: Strategy>(
+        self,
+        feed: &mut FeedCore<'_, R>,
+        core: &mut BookCore<'_, '_, S>,
+        mut writer: Option<&mut RingWriter>,
+        meter: &mut Meter<'_>,
+    ) -> FeedEnd {
+        let is_paced = self.pace != Pace::Max;
+        let pacing = feed.pacing();
+        let mut waiter = self.wait.waiter();
+        let mut last = Sequence(0);
+        loop {
+            let events = match feed.next(meter) {
+                Ok([]) => {
+                    meter.idle();
+                    waiter.idle();
+                    continue;
+                }
+                Ok(events) => events,
+                Err(end) => return end,
+            };
+            waiter.reset();
+            // Paced events are let in one by one; else the journal may have the whole batch at once.
+            let mut rest = events;
+            while !rest.is_empty() {
+                let count = if is_paced { 1 } else { rest.len() };
+                let (now, later) = rest.split_at(count);
+                let first = last.next();
+                if is_paced {
+                    pacing.wait_until_due(now[0].exchange_time, first.get(), meter);
+                }
+                if let Some(writer) = &mut writer
+                    && !self.publish(writer, now, meter)
+                {
+                    return FeedEnd::Stopped;
+                }
+                last = Sequence(last.get() + count as u64);
+                if !core.take(&Consecutive(first), now, 0, last, meter) {
+                    self.control.stop();
+                    return FeedEnd::Stopped;
+                }
+                rest = later;
+            }
+        }
+    }
+
+    /// Source to ring.
+    pub(crate) fn feed<R: Source>(
+        self,
+        feed: &mut FeedCore<'_, R>,
+        writer: &mut RingWriter,
+        meter: &mut Meter<'_>,
+    ) -> FeedEnd {
+        let is_paced = self.pace != Pace::Max;
+        let pacing = feed.pacing();
+        let mut waiter = self.wait.waiter();
+        loop {
+            let events = match feed.next(meter) {
+                Ok([]) => {
+                    meter.idle();
+                    waiter.idle();
+                    continue;
+                }
+                Ok(events) => events,
+                Err(end) => return end,
+            };
+            waiter.reset();
+            let step = if is_paced { 1 } else { events.len() };
+            for part in events.chunks(step) {
+                if is_paced {
+                    pacing.wait_until_due(part[0].exchange_time, writer.last_sequence().next().get(), meter);
+                }
+                if !self.publish(writer, part, meter) {
+                    return FeedEnd::Stopped;
+                }
+                meter.worked();
+                meter.batch(part.len(), 0, writer.last_sequence());
+            }
+        }
+    }
+
+    /// Ring to books and strategy, until the ring is closed and empty.
+    pub(crate) fn book<S: Strategy>(
+        self,
+        core: &mut BookCore<'_, '_, S>,
+        reader: &mut RingReader,
+        gathered: &mut Gathered,
+        meter: &mut Meter<'_>,
+    ) {
+        let mut waiter = self.wait.waiter();
+        while !self.control.is_abandoned() {
+            let first = reader.next_sequence();
+            let lines = gathered.take_from(reader, core.share.as_ref());
+            if lines == 0 {
+                if reader.is_closed_and_drained() {
+                    return;
+                }
+                meter.idle();
+                waiter.idle();
+                continue;
+            }
+            waiter.reset();
+            let through = Sequence(first.get() + lines as u64 - 1);
+            let events = &gathered.events[..gathered.count];
+            let skipped = lines - events.len();
+            let goes_on = if core.share.is_some() {
+                core.take(&gathered.sequences[..], events, skipped, through, meter)
+            } else {
+                core.take(&Consecutive(first), events, skipped, through, meter)
+            };
+            if !goes_on {
+                self.control.stop();
+                return;
+            }
+        }
+    }
+
+    /// Publishes every event, waiting for slow readers. False when the run was abandoned before that. A reader that dies no
+    /// longer holds the ring.
+    #[inline]
+    pub(crate) fn publish(self, writer: &mut RingWriter, events: &[Event], meter: &mut Meter<'_>) -> bool {
+        let mut rest = &events[writer.publish_batch(events)..];
+        if rest.is_empty() {
+            return true;
+        }
+        meter.set(Counter::FullWaits, writer.full_waits());
+        meter.set(Counter::Sequence, writer.last_sequence().get());
+        let mut waiter = self.wait.waiter();
+        while !rest.is_empty() {
+            let count = writer.publish_batch(rest);
+            rest = &rest[count..];
+            if count > 0 {
+                meter.worked();
+                waiter.reset();
+            } else if self.control.is_abandoned() {
+                return false;
+            } else {
+                meter.idle();
+                waiter.idle();
+            }
+        }
+        true
+    }
+}
+
+/// Events taken from the ring to be applied together.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    events: Box<[Event]>,
+    /// Sequences of the events, where others stood between them.
+    sequences: Box<[Sequence]>,
+    count: usize,
+}
+
+impl Gathered {
+    /// Room for what one turn takes.
+    pub(crate) fn new(share: Option<&Share>) -> Self {
+        let (events, sequences) = if share.is_some() { (SHARED_LINES, SHARED_LINES) } else { (BATCH_EVENTS, 0) };
+        Self {
+            events: vec![Event::default(); events].into_boxed_slice(),
+            sequences: vec![Sequence(0); sequences].into_boxed_slice(),
+            count: 0,
+        }
+    }
+
+    /// Takes what is at hand, of a share what is in it. Says how many lines that were.
+    #[inline]
+    fn take_from(&mut self, reader: &mut RingReader, share: Option<&Share>) -> usize {
+        let Some(share) = share else {
+            self.count = reader.read_into(&mut self.events);
+            return self.count;
+        };
+        let mut count = 0;
+        let (events, sequences) = (&mut self.events, &mut self.sequences);
+        let lines = reader.poll(SHARED_LINES, |sequence, event| {
+            // Written whether it is ours or not, and overwritten by the next if not: no branch to be guessed.
+            events[count] = *event;
+            sequences[count] = sequence;
+            count += usize::from(share.takes(event));
+        });
+        self.count = count;
+        lines
+    }
+}

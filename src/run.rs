@@ -1,0 +1,514 @@
+//! One run of an engine: its threads from set-up to outcome.
+
+use crate::book_core::{BookCore, BookOptions};
+use crate::control::{Control, Supervision};
+use crate::engine::{Config, EngineError, Progress};
+use crate::feed_core::{Admission, FeedCore, FeedEnd};
+use crate::journal_core::{JournalConfig, JournalRun};
+use crate::loops::{Gathered, Turning};
+use crate::machine;
+use crate::meter::Meter;
+use crate::outcome::{BooksOutcome, CoreOutcome, End, JournalOutcome, MachineOutcome, Outcome};
+use crate::pace::Pace;
+use crate::pin::{Cores, pin_to};
+use crate::shards::Shard;
+use crate::stat::{Board, Counter, State};
+use crate::strategy::Strategy;
+use crate::threads::{Joined, Spawner};
+use crate::topology::{EngineThread, Plan, Role};
+use crate::warm_up::{WarmUpError, warm_up, warm_up_publishing};
+use core::cell::Cell;
+use std::ops::ControlFlow;
+use std::thread;
+use std::time::{Duration, Instant};
+use tickcore_book::{AnomalyCounts, Arena, ArenaError, Books, InstrumentId, StreamDigest};
+use tickcore_feed::ring::{Reader as RingReader, Ring, Writer as RingWriter};
+use tickcore_feed::source::Source;
+use tickcore_latency::{Clock, Recorder, Ticks};
+
+/// How often the thread that started a run looks at it.
+const MONITOR_INTERVAL: Duration = Duration::from_millis(50);
+/// Time for threads that were told to end where they are, before the monitor hears of it.
+const OVERDUE_AFTER: Duration = Duration::from_secs(1);
+
+/// What a thread that owns books hands back.
+struct BookEnd<S> {
+    strategy: S,
+    books: BooksOutcome,
+    common_anomalies: AnomalyCounts,
+    events: u64,
+    service: Recorder,
+    tick_to_bbo: Option<Recorder>,
+    strict: Option<crate::book_core::StrictAnomaly>,
+    huge_page_bytes: u64,
+    ended_at: Ticks,
+    core: CoreOutcome,
+}
+
+/// What the thread that owns the source hands back.
+struct FeedResult<R> {
+    source: R,
+    end: FeedEnd,
+    ring_full_waits: u64,
+    /// Events that were let in.
+    published: u64,
+    /// The thread, where it is one of its own.
+    core: Option<CoreOutcome>,
+}
+
+/// What the journal's thread hands back.
+struct JournalEnd {
+    outcome: JournalOutcome,
+    ended_at: Ticks,
+    core: CoreOutcome,
+}
+
+impl From<WarmUpError> for EngineError {
+    fn from(error: WarmUpError) -> Self {
+        match error {
+            WarmUpError::Arena(error) => error.into(),
+            WarmUpError::Ring(error) => error.into(),
+        }
+    }
+}
+
+/// What the threads of a run refer to.
+pub(crate) struct Run<'r> {
+    config: &'r Config,
+    plan: &'r Plan,
+    board: &'r Board,
+    clock: &'r Clock,
+    control: Control,
+}
+
+/// The kernel's account of how long a thread has waited for its core, where it keeps one.
+#[derive(Clone, Copy)]
+struct RunDelay(Option<u64>);
+
+/// A thread at its place.
+#[derive(Clone, Copy)]
+struct Seat<'r> {
+    place: usize,
+    thread: &'r EngineThread,
+}
+
+impl<'r> Run<'r> {
+    pub(crate) fn new(config: &'r Config, plan: &'r Plan, board: &'r Board, clock: &'r Clock) -> Self {
+        Self { config, plan, board, clock, control: Control::new(plan.threads.len()) }
+    }
+
+    pub(crate) fn start<R: Source + Send, S: Strategy>(
+        &self,
+        source: R,
+        mut make: impl FnMut(Shard) -> S,
+        monitor: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Outcome<R, Vec<S>>, EngineError> {
+        let count = self.config.shards.count();
+        let has_feed = self.config.topology.has_feed_thread();
+        let ring = Ring::new(self.config.ring_lines, count as usize + 1)?;
+        let reader = || ring.reader().expect("the ring was made for as many readers as join");
+        let journal = self.config.journal.as_ref().map(|config| (config, reader()));
+        let writer = (has_feed || journal.is_some()).then(|| ring.writer().expect("a new ring has its writer"));
+        let books: Vec<(Seat<'_>, S, Option<RingReader>)> = self
+            .seats(Role::Book)
+            .map(|seat| (seat, make(Shard { number: seat.thread.shard, count }), has_feed.then(reader)))
+            .collect();
+        thread::scope(|scope| {
+            let spawn = Spawner { scope, control: &self.control };
+            let journal_thread = match (journal, self.seats(Role::Journal).next()) {
+                (Some((config, reader)), Some(seat)) => {
+                    Some(spawn.thread(seat.place, seat.thread, move || self.journal_thread(seat, config, reader))?)
+                }
+                _ => None,
+            };
+            let mut book_threads: Vec<Joined<'_, BookEnd<S>>> = Vec::new();
+            let mut feed_thread = None;
+            let mut inline_thread = None;
+            let (mut source, mut writer) = (Some(source), writer);
+            for (seat, strategy, reader) in books {
+                match (reader, source.take()) {
+                    (Some(reader), unused) => {
+                        source = unused;
+                        let work = move || self.book_thread(seat, strategy, reader);
+                        book_threads.push(spawn.thread(seat.place, seat.thread, work)?);
+                    }
+                    (None, Some(source)) => {
+                        let writer = writer.take();
+                        let work = move || self.inline_thread(seat, source, strategy, writer);
+                        inline_thread = Some(spawn.thread(seat.place, seat.thread, work)?);
+                    }
+                    (None, None) => unreachable!("a topology without a feed thread has one book core"),
+                }
+            }
+            if let (Some(seat), Some(source), Some(writer)) = (self.seats(Role::Feed).next(), source, writer) {
+                let work = move || self.feed_thread(seat, source, writer);
+                feed_thread = Some(spawn.thread(seat.place, seat.thread, work)?);
+            }
+            let started_at = self.attend(monitor);
+            let journal = journal_thread.map(Joined::join);
+            let feed = feed_thread.map(Joined::join);
+            let books: Vec<_> = book_threads.into_iter().map(Joined::join).collect();
+            let inline = inline_thread.map(Joined::join);
+            // A failure to begin or a panic is worth more than what the others made of it.
+            let journal = journal.transpose()?;
+            let (feed, books) = match (inline, feed) {
+                (Some(inline), _) => {
+                    let (feed, book) = inline?;
+                    (feed, vec![book])
+                }
+                (None, Some(feed)) => (feed?, books.into_iter().collect::<Result<_, _>>()?),
+                (None, None) => unreachable!("a topology has one thread that feeds"),
+            };
+            Ok(self.outcome(started_at, feed, books, journal))
+        })
+    }
+
+    fn seats(&self, role: Role) -> impl Iterator<Item = Seat<'r>> {
+        let threads = &self.plan.threads;
+        (0..).zip(threads).filter(move |(_, thread)| thread.role == role).map(|(place, thread)| Seat { place, thread })
+    }
+
+    /// Waits until the threads are ready, gives the word to go, and waits until they end.
+    fn attend(&self, mut monitor: impl FnMut(Progress) -> ControlFlow<()>) -> Ticks {
+        let control = &self.control;
+        let _supervision = Supervision(control);
+        let mut go = true;
+        for text in self.notices() {
+            go &= monitor(Progress::Notice { text }).is_continue();
+        }
+        while go && !control.are_all_ready() {
+            thread::park_timeout(MONITOR_INTERVAL);
+            let (bytes_touched, bytes) = control.bytes_touched();
+            go = monitor(Progress::Preparing { bytes_touched, bytes }).is_continue() && !control.has_one_ended();
+        }
+        let started_at = self.clock.now();
+        self.board.set_state(State::Running);
+        control.open_gate(go);
+        let mut stopped_at = None;
+        loop {
+            let threads: Vec<_> = control.running().map(|place| self.plan.threads[place].clone()).collect();
+            if threads.is_empty() {
+                return started_at;
+            }
+            let mut pause = MONITOR_INTERVAL;
+            let events = control.events_applied();
+            let mut progress = Progress::Running { events };
+            if control.is_stopped() {
+                self.board.set_state(State::Draining);
+                let since = stopped_at.get_or_insert_with(Instant::now).elapsed();
+                let deadline = self.config.drain_deadline;
+                if since >= deadline {
+                    control.abandon();
+                } else {
+                    pause = pause.min(deadline - since);
+                }
+                progress = match since.checked_sub(deadline) {
+                    Some(late) if late >= OVERDUE_AFTER => Progress::Overdue { threads },
+                    _ => Progress::Draining { events },
+                };
+            }
+            if monitor(progress).is_break() && !control.is_stopped() {
+                control.stop();
+                continue;
+            }
+            thread::park_timeout(pause);
+        }
+    }
+
+    fn turning(&self) -> Turning<'_> {
+        Turning { control: &self.control, wait: self.plan.wait, pace: self.config.pace }
+    }
+
+    fn pin(seat: Seat<'_>) -> Result<(), EngineError> {
+        Ok(seat.thread.core.map_or(Ok(()), pin_to)?)
+    }
+
+    /// Last thing of a thread's set-up: tells the embedder, then waits for the word to go. Says what the kernel's account
+    /// of the thread is then; `None` when it is to go home.
+    fn is_ready_and_go(&self, seat: Seat<'_>, meter: &mut Meter<'_>) -> Option<RunDelay> {
+        self.config.on_thread_start.call(seat.thread);
+        if !self.control.is_ready_and_go() {
+            return None;
+        }
+        let delay = RunDelay(machine::run_delay_ns());
+        self.control.take_place();
+        meter.restart();
+        Some(delay)
+    }
+
+    fn meter(&self, seat: Seat<'_>) -> Meter<'_> {
+        Meter::new(self.clock, self.board.slot(seat.place), self.config.stall_threshold_ns)
+    }
+
+    fn feed_core<R: Source>(&self, source: R) -> FeedCore<'_, R> {
+        let Config { pace, from, to, is_strict, .. } = *self.config;
+        let admission = Admission { pace, from, to, is_strict, wait: self.plan.wait };
+        FeedCore::new(source, admission, &self.control, self.clock)
+    }
+
+    fn book_options(&self, seat: Seat<'_>) -> BookOptions {
+        let Config { shards, capacity, .. } = self.config;
+        let has_share = shards.count() > 1;
+        BookOptions {
+            symbols: self.config.symbols.clone(),
+            from: self.config.from,
+            keeps_digests: self.config.keeps_digests,
+            is_strict: self.config.is_strict,
+            sample_interval: self.config.latency_sample_interval,
+            is_paced: self.config.pace != Pace::Max,
+            share: has_share.then(|| shards.share(seat.thread.shard, capacity.instruments_max)),
+            is_first: seat.thread.shard == 0,
+        }
+    }
+
+    fn arena(&self) -> Result<Arena, ArenaError> {
+        let (control, touched) = (&self.control, Cell::new(None));
+        Arena::with_progress(self.config.capacity.arena_bytes(), |done, all| {
+            if touched.get().is_none() {
+                control.add_bytes(all);
+            }
+            control.add_bytes_touched(done - touched.replace(Some(done)).unwrap_or(0));
+        })
+    }
+
+    /// Topology `inline`: source, ring for the journal, books and strategy on one core.
+    fn inline_thread<R: Source, S: Strategy>(
+        &self,
+        seat: Seat<'_>,
+        source: R,
+        strategy: S,
+        mut writer: Option<RingWriter>,
+    ) -> Result<(FeedResult<R>, BookEnd<S>), EngineError> {
+        Self::pin(seat)?;
+        let options = self.book_options(seat);
+        let strategy = warm_up(self.turning(), &options, self.clock, strategy)?;
+        let arena = self.arena()?;
+        let books = Books::new(&arena, self.config.capacity)?;
+        let mut core = BookCore::new(books, strategy, &options, &self.control, self.clock);
+        let mut feed = self.feed_core(source);
+        let mut meter = self.meter(seat);
+        let mut end = FeedEnd::Stopped;
+        let delay = self.is_ready_and_go(seat, &mut meter);
+        if delay.is_some() {
+            end = self.turning().inline(&mut feed, &mut core, writer.as_mut(), &mut meter);
+        }
+        let ended_at = self.clock.now();
+        let ring_full_waits = writer.as_ref().map_or(0, RingWriter::full_waits);
+        drop(writer);
+        let book = book_end(core, ended_at, seat, meter, delay);
+        let feed = FeedResult { source: feed.into_source(), end, ring_full_waits, published: book.events, core: None };
+        Ok((feed, book))
+    }
+
+    /// Source to ring.
+    fn feed_thread<R: Source>(
+        &self,
+        seat: Seat<'_>,
+        source: R,
+        mut writer: RingWriter,
+    ) -> Result<FeedResult<R>, EngineError> {
+        Self::pin(seat)?;
+        warm_up_publishing(self.turning(), self.clock)?;
+        let mut feed = self.feed_core(source);
+        let mut meter = self.meter(seat);
+        let mut end = FeedEnd::Stopped;
+        let delay = self.is_ready_and_go(seat, &mut meter);
+        if delay.is_some() {
+            end = self.turning().feed(&mut feed, &mut writer, &mut meter);
+        }
+        let (ring_full_waits, published) = (writer.full_waits(), writer.last_sequence().get());
+        drop(writer);
+        let core = Some(core_outcome(seat, meter, delay));
+        Ok(FeedResult { source: feed.into_source(), end, ring_full_waits, published, core })
+    }
+
+    /// Ring to books and strategy: all of them, or a share.
+    fn book_thread<S: Strategy>(
+        &self,
+        seat: Seat<'_>,
+        strategy: S,
+        mut reader: RingReader,
+    ) -> Result<BookEnd<S>, EngineError> {
+        Self::pin(seat)?;
+        let options = self.book_options(seat);
+        let strategy = warm_up(self.turning(), &options, self.clock, strategy)?;
+        let arena = self.arena()?;
+        let books = Books::new(&arena, self.config.capacity)?;
+        let mut gathered = Gathered::new(options.share.as_ref());
+        let mut core = BookCore::new(books, strategy, &options, &self.control, self.clock);
+        let mut meter = self.meter(seat);
+        let delay = self.is_ready_and_go(seat, &mut meter);
+        if delay.is_some() {
+            self.turning().book(&mut core, &mut reader, &mut gathered, &mut meter);
+        }
+        let ended_at = self.clock.now();
+        drop(reader);
+        Ok(book_end(core, ended_at, seat, meter, delay))
+    }
+
+    /// Ring to journal.
+    fn journal_thread(
+        &self,
+        seat: Seat<'_>,
+        config: &JournalConfig,
+        reader: RingReader,
+    ) -> Result<JournalEnd, EngineError> {
+        Self::pin(seat)?;
+        let mut run = JournalRun::open(config, reader, self.plan)?;
+        let mut meter = self.meter(seat);
+        let delay = self.is_ready_and_go(seat, &mut meter);
+        if delay.is_none() {
+            let outcome = run.discard();
+            return Ok(JournalEnd { outcome, ended_at: self.clock.now(), core: core_outcome(seat, meter, delay) });
+        }
+        run.carry(&self.control, &mut meter);
+        let outcome = run.finish(&self.control);
+        meter.set(Counter::Durable, outcome.durable_sequence.get());
+        Ok(JournalEnd { outcome, ended_at: self.clock.now(), core: core_outcome(seat, meter, delay) })
+    }
+
+    fn outcome<R, S>(
+        &self,
+        started_at: Ticks,
+        feed: FeedResult<R>,
+        books: Vec<BookEnd<S>>,
+        journal: Option<JournalEnd>,
+    ) -> Outcome<R, Vec<S>> {
+        // The first anomaly ends a strict run, on whichever core it was met.
+        let strict = books.iter().filter_map(|book| book.strict).min_by_key(|strict| strict.sequence);
+        let events = match strict {
+            Some(strict) => strict.sequence.get(),
+            None => books.iter().map(|book| book.events).min().unwrap_or(0),
+        };
+        let durable = journal.as_ref().map(|journal| journal.outcome.durable_sequence.get());
+        let events_left = feed.published.saturating_sub(events);
+        let not_durable = durable.map_or(0, |durable| feed.published.saturating_sub(durable));
+        let end = match (strict, feed.end) {
+            (Some(strict), _) => End::Anomaly(strict),
+            (None, FeedEnd::Failed(error)) => End::SourceFailed(error),
+            (None, FeedEnd::Skipped(skipped)) => End::Skipped(skipped),
+            (None, FeedEnd::Truncated { offset, bytes }) => End::Truncated { offset, bytes },
+            _ if self.control.is_abandoned() && events_left + not_durable > 0 => {
+                End::Overdue { events_left, not_durable }
+            }
+            (None, FeedEnd::Complete | FeedEnd::TimeReached) => End::Complete,
+            (None, FeedEnd::Stopped) => End::Stopped,
+        };
+        let elapsed_ns = |ended_at: Ticks| self.clock.ns_between(started_at, ended_at);
+        let ends = books.iter().map(|book| book.ended_at).chain(journal.iter().map(|journal| journal.ended_at));
+        let elapsed_ns = ends.map(elapsed_ns).max().unwrap_or(0);
+        let huge_page_bytes = books.iter().map(|book| book.huge_page_bytes).max().unwrap_or(0);
+        let mut cores: Vec<CoreOutcome> = feed.core.into_iter().collect();
+        let mut strategies = Vec::with_capacity(books.len());
+        let mut all: Option<(BooksOutcome, Recorder, Option<Recorder>)> = None;
+        for book in books {
+            strategies.push(book.strategy);
+            cores.push(book.core);
+            match &mut all {
+                None => all = Some((book.books, book.service, book.tick_to_bbo)),
+                Some((books, service, tick_to_bbo)) => {
+                    books.merge(&book.books, &book.common_anomalies);
+                    service.merge(&book.service);
+                    if let (Some(all), Some(one)) = (tick_to_bbo.as_mut(), &book.tick_to_bbo) {
+                        all.merge(one);
+                    }
+                }
+            }
+        }
+        let (books, service, tick_to_bbo) = all.expect("every topology has a book core");
+        let journal = journal.map(|journal| {
+            cores.push(journal.core);
+            journal.outcome.describe()
+        });
+        Outcome {
+            end,
+            source: feed.source,
+            strategy: strategies,
+            events,
+            elapsed_ns,
+            books,
+            service,
+            tick_to_bbo,
+            ring_full_waits: feed.ring_full_waits,
+            cores,
+            stall_threshold_ns: self.config.stall_threshold_ns,
+            journal,
+            machine: self.machine(huge_page_bytes),
+        }
+    }
+
+    fn notices(&self) -> impl Iterator<Item = String> {
+        self.plan.notices.iter().map(String::as_str).chain(self.board.notice()).map(str::to_owned)
+    }
+
+    fn machine(&self, huge_page_bytes: u64) -> MachineOutcome {
+        MachineOutcome {
+            cpu: machine::cpu_model(),
+            topology: self.config.topology,
+            cores: self.plan.cores(),
+            is_pinned: self.config.cores != Cores::Unpinned,
+            journal_spins: self.plan.journal_spins,
+            huge_page_bytes,
+            clock: self.clock.description(),
+            notices: self.notices().collect(),
+        }
+    }
+}
+
+fn core_outcome(seat: Seat<'_>, meter: Meter<'_>, before: Option<RunDelay>) -> CoreOutcome {
+    let before = before.and_then(|RunDelay(before)| before);
+    let run_delay_ns = before.zip(machine::run_delay_ns()).map(|(before, now)| now.saturating_sub(before));
+    CoreOutcome {
+        thread: seat.thread.clone(),
+        events: meter.events(),
+        batches: meter.batches(),
+        skipped: meter.skipped(),
+        stalls_idle: meter.stalls_idle,
+        stalls_working: meter.stalls_working,
+        run_delay_ns,
+    }
+}
+
+fn book_end<S: Strategy>(
+    mut core: BookCore<'_, '_, S>,
+    ended_at: Ticks,
+    seat: Seat<'_>,
+    meter: Meter<'_>,
+    delay: Option<RunDelay>,
+) -> BookEnd<S> {
+    core.end();
+    let books = &core.books;
+    debug_assert_eq!(books.validate(), Ok(()), "the books' structure at the end of a run");
+    let stale_instruments = match &core.share {
+        // A gap of all marks every row up to the highest, of which some are others'.
+        Some(share) => {
+            let rows = (1..=books.highest_instrument().get()).map(InstrumentId);
+            rows.filter(|&row| share.owns(row) && books.is_stale(row)).count() as u32
+        }
+        None => books.stale_count(),
+    };
+    let outcome = BooksOutcome {
+        anomalies: *books.anomalies(),
+        instruments: books.instruments().defined(),
+        stale_instruments,
+        live_orders: books.live_orders(),
+        levels: books.level_count(),
+        crossed: core.crossed,
+        locked: core.locked,
+        bbo_changes: core.stream.as_ref().map(StreamDigest::changes),
+        stream_digest: core.stream.as_ref().map(StreamDigest::value),
+        state_digest: core.stream.is_some().then(|| books.state_digest()),
+    };
+    BookEnd {
+        books: outcome,
+        common_anomalies: core.common_anomalies,
+        events: core.events,
+        service: core.service,
+        tick_to_bbo: core.tick_to_bbo,
+        strict: core.strict_anomaly,
+        huge_page_bytes: machine::huge_page_bytes(),
+        ended_at,
+        core: core_outcome(seat, meter, delay),
+        strategy: core.strategy,
+    }
+}
