@@ -20,13 +20,18 @@
 //! assert_eq!(recorder.summary().count, 10);
 //! ```
 
+mod base64;
 mod clock;
+mod distribution;
+mod geometry;
 mod hgrm;
+pub mod hlog;
 mod recorder;
 mod report;
 mod sampler;
 
 pub use clock::{Clock, ClockDescription, ClockSource, Ticks};
+pub use distribution::{Bucket, Distribution, DistributionError};
 pub use recorder::{Recorder, Summary};
 pub use report::{Report, ReportError, RunDescription, Series, text_table, write_report};
 pub use sampler::Sampler;

@@ -111,7 +111,7 @@ pub fn write_report(directory: &Path, report: &Report<'_>) -> Result<Vec<PathBuf
     let mut paths = vec![replace_file(directory, JSON_FILE, &format!("{:#}\n", report.to_json()))?];
     for series in &report.series {
         let mut text = String::new();
-        hgrm::write(&mut text, series.recorder).expect("writing to a string does not fail");
+        hgrm::write(&mut text, &series.recorder.distribution()).expect("writing to a string does not fail");
         paths.push(replace_file(directory, &format!("{}.hgrm", series.name), &text)?);
     }
     Ok(paths)
