@@ -29,6 +29,7 @@ pub mod hlog;
 mod recorder;
 mod report;
 mod sampler;
+pub mod stages;
 
 pub use clock::{Clock, ClockDescription, ClockSource, Ticks};
 pub use distribution::{Bucket, Distribution, DistributionError};
