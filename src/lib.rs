@@ -25,6 +25,7 @@ pub mod machine;
 pub mod outcome;
 pub mod pace;
 pub mod pin;
+pub mod schedule;
 pub mod strategy;
 pub mod topology;
 
