@@ -302,20 +302,6 @@ fn memory_is_shown_and_nothing_is_built() {
 }
 
 #[test]
-fn a_report_is_written() {
-    let scratch = tempdir().unwrap();
-    let directory = scratch.path().join("new/report");
-    replay(&sample::path()).args(["--pace", "1000000", "--report"]).arg(&directory).succeed();
-    let text = fs::read_to_string(directory.join("latency.json")).unwrap();
-    let json: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(json["series"]["tick_to_bbo_ns"]["count"], sample::golden().events);
-    for name in ["tick_to_bbo_ns.hgrm", "service_ns.hgrm"] {
-        let text = fs::read_to_string(directory.join(name)).unwrap();
-        assert!(text.contains("Value") && text.contains("Total count"), "{name}: {text}");
-    }
-}
-
-#[test]
 fn the_same_bytes_in_any_compression_are_the_same_input() {
     let scratch = tempdir().unwrap();
     let bytes = sample_bytes();

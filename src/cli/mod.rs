@@ -2,11 +2,14 @@
 
 mod args;
 mod book;
+mod compare;
 mod export;
 mod generate;
 mod journal;
+mod measured;
 mod progress;
 mod replay;
+mod report;
 mod rows;
 mod select;
 mod signal;
@@ -29,6 +32,8 @@ pub(crate) fn main() -> ExitCode {
         Verb::Book(args) => book::run(&args),
         Verb::Journal { verb } => journal::run(&verb),
         Verb::Generate(args) => generate::run(&args),
+        Verb::Report(args) => report::run(&args),
+        Verb::Compare(args) => compare::run(&args),
         Verb::Completions { shell } => completions(shell),
         Verb::Man => man(),
     };

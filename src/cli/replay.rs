@@ -1,6 +1,7 @@
 //! `replay`: the main job. Market data in, books and a journal out, with a summary of both and of how fast it was.
 
 use super::args::{BackendArg, ReplayArgs};
+use super::measured::Measurement;
 use super::progress::{Bar, Unit};
 use super::select::{self, Usage};
 use super::signal::Interrupted;
@@ -10,18 +11,17 @@ use anyhow::{Context as _, Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::env;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tickcore::book::{Capacity, Event, InstrumentId, Kind, LOOKAHEAD_EVENTS, Sequence, TimestampNs};
+use tickcore::book::{Capacity, Event, InstrumentId, Kind, Sequence, TimestampNs};
 use tickcore::engine::{self, Config, Progress};
 use tickcore::feed::batch::{EventBatch, MAX_EVENTS_PER_MESSAGE};
 use tickcore::feed::source::{Filled, Source};
 use tickcore::inputs::Inputs;
 use tickcore::journal::{Backend, Capacities, Metadata, Options};
-use tickcore::latency::{Report, RunDescription, Series, text_table, write_report};
+use tickcore::latency::{text_table, write_report};
 use tickcore::outcome::{End, Outcome};
 use tickcore::pace::Pace;
 use tickcore::pin::Cores;
@@ -60,12 +60,14 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let files = inputs.progress();
     let bar = Bar::new(files.iter().map(|file| file.file_size()).sum(), Unit::Bytes);
     let strategy = NameCheck { wanted: args.selection.symbols.clone(), absent: Vec::new() };
+    let mut measurement = Measurement::begin(args);
     let outcome = engine::run_monitored(&config, inputs, strategy, |progress| {
         match progress {
             Progress::Preparing { bytes_touched, bytes } => {
                 bar.set(bytes_touched, bytes.max(1), "touching memory".to_owned());
             }
             Progress::Running { events } => {
+                measurement.note(events);
                 let (done, all) =
                     files.iter().fold((0, 0), |(done, all), file| (done + file.bytes_read(), all + file.file_size()));
                 bar.set(done, all.max(1), format!("{} events", grouped(events)));
@@ -74,7 +76,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
         if interrupted.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     bar.finish();
-    report(args, base, &outcome)
+    report(args, base, &outcome, &measurement)
 }
 
 fn config(args: &ReplayArgs, inputs: &Inputs, capacity: Capacity, base: TimeBase) -> Result<Config> {
@@ -177,7 +179,12 @@ fn memory_table(capacity: Capacity) -> String {
 }
 
 /// Prints the outcome, writes the report, and says what went wrong.
-fn report(args: &ReplayArgs, base: TimeBase, outcome: &Outcome<Inputs, NameCheck>) -> Result<ExitCode> {
+fn report(
+    args: &ReplayArgs,
+    base: TimeBase,
+    outcome: &Outcome<Inputs, NameCheck>,
+    measurement: &Measurement,
+) -> Result<ExitCode> {
     let counts = outcome.source.total_counts();
     let described = Described {
         inputs: outcome.source.paths(),
@@ -193,11 +200,11 @@ fn report(args: &ReplayArgs, base: TimeBase, outcome: &Outcome<Inputs, NameCheck
             "tickcore: the machine gave no huge pages, the books are on small ones: enable transparent_hugepage=madvise"
         );
     }
-    let latency = latency_report(args, outcome);
+    let latency = measurement.report(args, outcome, &counts);
     if args.json {
         writeln!(io::stdout(), "{}", summary::json(outcome, &described))?;
     } else {
-        write!(io::stdout(), "{}\n{}", summary::text(outcome, &described), text_table(&latency.series))?;
+        write!(io::stdout(), "{}\n{}", summary::text(outcome, &described), text_table(&latency.stages))?;
     }
     if let Some(dir) = &args.report {
         for path in write_report(dir, &latency)? {
@@ -230,30 +237,6 @@ fn report(args: &ReplayArgs, base: TimeBase, outcome: &Outcome<Inputs, NameCheck
     let NameCheck { wanted, absent } = &outcome.strategy;
     select::check_symbols(wanted, |name| !absent.iter().any(|absent| absent == name))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// What was measured, with all that is needed to understand it.
-fn latency_report<'o>(args: &ReplayArgs, outcome: &'o Outcome<Inputs, NameCheck>) -> Report<'o> {
-    let machine = &outcome.machine;
-    let mut series = Vec::new();
-    if let Some(recorder) = &outcome.tick_to_bbo {
-        series.push(Series { name: "tick_to_bbo_ns", recorder });
-    }
-    if args.latency_sample > 0 {
-        series.push(Series { name: "service_ns", recorder: &outcome.service });
-    }
-    Report {
-        run: RunDescription {
-            command: env::args().collect::<Vec<_>>().join(" "),
-            cpu: machine.cpu.clone(),
-            cores: machine.cores.clone(),
-            topology: machine.topology.name().to_owned(),
-            lookahead_depth: LOOKAHEAD_EVENTS,
-            sample_interval: args.latency_sample,
-            clock: machine.clock,
-        },
-        series,
-    }
 }
 
 /// Says where in the input an event that did not fit came from, by decoding the input again up to it.
