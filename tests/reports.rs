@@ -169,3 +169,15 @@ fn wrong_usage_and_failing_commands_are_named() {
     tickcore().args(["compare", "--", "true", "--"]).fail(2, &["empty"]);
     tickcore().args(["compare", "one"]).fail(2, &["two reports"]);
 }
+
+#[test]
+fn steps_of_load_have_a_knee() {
+    let scratch = tempdir().unwrap();
+    let directory = scratch.path().join("report");
+    stored(&directory, &["--pace", "steps:100000:200000:2:600ms"]);
+    let json = report_json(&directory);
+    assert_eq!(json["load_steps"][0]["offered"], 100_000.0);
+    assert!(json["load_steps"][0]["achieved"].as_f64() > Some(50_000.0), "{}", json["load_steps"]);
+    let text = tickcore().arg("report").arg(&directory).succeed().stdout;
+    assert!(text.contains("knee: "), "{text}");
+}

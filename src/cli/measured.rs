@@ -10,9 +10,11 @@ use tickcore::feed::source::Counts;
 use tickcore::inputs::Inputs;
 use tickcore::journal::Status;
 use tickcore::latency::{
-    Calibration, CalibrationFigure, Clock, Counter, Gauge, MachineDescription, Origin, Report, RunDescription, Stage,
+    Calibration, CalibrationFigure, Clock, Counter, Gauge, LoadStep, MachineDescription, Origin, Report,
+    RunDescription, Stage, events_at,
 };
 use tickcore::outcome::Outcome;
+use tickcore::pace::RateStep;
 
 /// Most samples of a run that are kept; then every second one is dropped and half as many are taken.
 const SAMPLES_MAX: usize = 1_024;
@@ -132,7 +134,26 @@ impl Measurement {
             gauges: self.gauges(outcome),
             counters: counters(outcome, counts),
             stalls: None,
+            load_steps: self.load_steps(args, outcome),
         }
+    }
+
+    /// What became of the steps of a pace of steps, as far as the run came.
+    fn load_steps<S>(&self, args: &ReplayArgs, outcome: &Outcome<Inputs, S>) -> Vec<LoadStep> {
+        let samples: Vec<(u64, u64)> = self.samples.iter().map(|sample| (sample.at_ns, sample.events)).collect();
+        let end_ns = samples.last().map_or(outcome.elapsed_ns, |last| last.0);
+        let steps = args.pace.steps();
+        let ends = steps.iter().skip(1).map(|step| step.start_ns).chain([u64::MAX]);
+        let achieved = |(step, next_ns): (&RateStep, u64)| {
+            let length_ns = next_ns.min(end_ns).checked_sub(step.start_ns)?;
+            // A tenth at each end is left out: the samples do not stand at the edges.
+            let (from_ns, to_ns) = (step.start_ns + length_ns / 10, step.start_ns + length_ns / 10 * 9);
+            let events = events_at(&samples, to_ns)? - events_at(&samples, from_ns)?;
+            let achieved = events * 1e9 / to_ns.saturating_sub(from_ns).max(1) as f64;
+            let offered = step.events_per_second as f64;
+            Some(LoadStep { start_ns: step.start_ns, length_ns, offered, achieved, p99_ns: None })
+        };
+        steps.iter().zip(ends).map_while(achieved).collect()
     }
 
     fn gauges<S>(&self, outcome: &Outcome<Inputs, S>) -> Vec<Gauge> {

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tickcore::latency::hlog::{MAX_LOG_BYTES, read_log};
 use tickcore::latency::{
-    Distribution, Origin, Report, Stage, percentile_plot, printable, read_report, text_table, utc_text, write_html,
+    Distribution, Origin, Report, Stage, load_table, percentile_plot, printable, read_report, text_table, utc_text,
+    write_html,
 };
 
 #[derive(Debug, Args)]
@@ -71,6 +72,10 @@ fn text(report: &Report) -> String {
     text.push_str(&text_table(&report.stages));
     text.push('\n');
     text.push_str(&percentile_plot(&report.stages));
+    if !report.load_steps.is_empty() {
+        text.push('\n');
+        text.push_str(&load_table(&report.load_steps));
+    }
     text
 }
 

@@ -31,6 +31,7 @@ mod geometry;
 mod hgrm;
 pub mod hlog;
 mod html;
+mod load;
 mod readable;
 mod recorder;
 mod report;
@@ -41,9 +42,10 @@ pub use calibration::{Calibration, CalibrationFigure};
 pub use clock::{Clock, ClockDescription, ClockSource, Ticks};
 pub use description::{MachineDescription, RunDescription, quoted, utc_text};
 pub use distribution::{Bucket, Distribution, DistributionError};
+pub use load::{KNEE_P99_NS, LoadStep, events_at, knee};
 pub use recorder::{Recorder, Summary};
 pub use report::{
     Counter, Gauge, MAX_REPORT_BYTES, Origin, Report, ReportError, SCHEMA, SCHEMA_VERSION, Stage, StageInterval, Stall,
-    Stalls, percentile_plot, printable, read_report, text_table, write_html, write_report,
+    Stalls, load_table, percentile_plot, printable, read_report, text_table, write_html, write_report,
 };
 pub use sampler::Sampler;

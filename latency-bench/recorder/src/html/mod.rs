@@ -18,6 +18,7 @@ pub(crate) fn page(report: &Report) -> String {
     let mut body = String::new();
     sections::heading(&mut body, report);
     sections::percentiles(&mut body, report);
+    sections::load(&mut body, report);
     sections::over_time(&mut body, report);
     sections::stalls(&mut body, report);
     sections::descriptions(&mut body, report);
@@ -102,6 +103,7 @@ mod tests {
             "99.9999 %",
             "ring occupancy",
             "Stalls of the machine",
+            "Steps of load",
             "some &lt;processor&gt;",
             "a &quot;note&quot; &amp; more",
             "tickcore replay &#39;a &lt;day&gt;.itch&#39; --pace 1000000",
@@ -123,6 +125,7 @@ mod tests {
         report.gauges = vec![Gauge { name: "x".to_owned(), unit: String::new(), limit: None, points: Vec::new() }];
         report.counters.clear();
         report.stalls = None;
+        report.load_steps.clear();
         report.machine.calibration = None;
         report.run.elapsed_ns = 0;
         let html = page(&report);

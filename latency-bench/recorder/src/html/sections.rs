@@ -4,6 +4,7 @@ use super::chart::{Axis, Chart, Line};
 use super::escaped;
 use crate::description::utc_text;
 use crate::distribution::Distribution;
+use crate::load::{KNEE_P99_NS, knee};
 use crate::readable::{grouped, short, short_ns, short_ns_or_dash};
 use crate::report::{Origin, Report, Stage};
 use core::fmt::Write as _;
@@ -185,6 +186,36 @@ fn log_ns(value_ns: u64) -> f64 {
 
 fn between(stage: &Stage) -> String {
     if stage.between.is_empty() { String::new() } else { format!(" ({})", escaped(&stage.between)) }
+}
+
+/// What became of each rate that was offered.
+pub(super) fn load(out: &mut String, report: &Report) {
+    if report.load_steps.is_empty() {
+        return;
+    }
+    out.push_str(
+        "<section>\n<h2>Steps of load</h2>\n<div class=\"card scroll\"><table>\n\
+         <tr><th>offered, events per second</th><th>achieved</th><th>p99</th><th></th></tr>\n",
+    );
+    for step in &report.load_steps {
+        let (class, verdict) = if step.is_carried() { ("good", "carried") } else { ("bad", "too much") };
+        let _ = writeln!(
+            out,
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"{class}\">{verdict}</td></tr>",
+            short(step.offered),
+            short(step.achieved),
+            short_ns_or_dash(step.p99_ns)
+        );
+    }
+    let knee = knee(&report.load_steps);
+    let knee =
+        knee.map_or_else(|| "below the first step".to_owned(), |rate| format!("{} events per second", short(rate)));
+    let _ = writeln!(
+        out,
+        "</table></div>\n<p class=\"note\">The knee is {knee}: the highest rate that was carried, which is that 99 % came \
+         through in time and p99, where it was measured, stayed within {}.</p>\n</section>",
+        short_ns(KNEE_P99_NS as f64)
+    );
 }
 
 /// Stages and gauges over the time of the run, stalls marked.

@@ -7,10 +7,11 @@ mod table;
 
 pub use directory::{MAX_REPORT_BYTES, ReportError, SCHEMA, SCHEMA_VERSION, read_report, write_html, write_report};
 pub use plot::percentile_plot;
-pub use table::text_table;
+pub use table::{load_table, text_table};
 
 use crate::description::{MachineDescription, RunDescription};
 use crate::distribution::Distribution;
+use crate::load::{LoadStep, knee};
 use crate::recorder::Summary;
 use crate::stages::Measured;
 use serde::{Deserialize, Serialize};
@@ -124,6 +125,9 @@ pub struct Report {
     pub counters: Vec<Counter>,
     /// The machine's own interruptions; `None` when nobody looked for them.
     pub stalls: Option<Stalls>,
+    /// Rates that were offered one after the other, when the pace was steps.
+    #[serde(default)]
+    pub load_steps: Vec<LoadStep>,
 }
 
 impl Stage {
@@ -177,7 +181,8 @@ impl Stage {
 
 impl Report {
     /// The report without its histograms, for scripts: `schema`, `version`, `run`, `machine`, `stages` (each with `count`,
-    /// `p50` … `max`, `beyond_range` and `corrected`, nanoseconds or null), `gauges`, `counters`, `stalls`.
+    /// `p50` … `max`, `beyond_range` and `corrected`, nanoseconds or null), `gauges`, `counters`, `stalls`,
+    /// `load_steps`, `knee_events_per_second`.
     #[must_use]
     pub fn summary_json(&self) -> Value {
         let stage = |stage: &Stage| {
@@ -200,6 +205,8 @@ impl Report {
             "gauges": self.gauges,
             "counters": self.counters,
             "stalls": self.stalls,
+            "load_steps": self.load_steps,
+            "knee_events_per_second": knee(&self.load_steps),
         })
     }
 
@@ -286,6 +293,10 @@ pub(crate) fn example() -> Report {
                 Stall { at_ns: 1_500_000_000, length_ns: 100_000, core: None },
             ],
         }),
+        load_steps: vec![
+            LoadStep { start_ns: 0, length_ns: 1_000_000_000, offered: 1e6, achieved: 1e6, p99_ns: Some(5_000) },
+            LoadStep { start_ns: 1_000_000_000, length_ns: 1_000_000_000, offered: 4e6, achieved: 3e6, p99_ns: None },
+        ],
     }
 }
 
@@ -314,6 +325,21 @@ mod tests {
         assert_eq!(json["stages"][0]["corrected"], Value::Null);
         assert_eq!(json["stages"][0]["intervals"][3]["start_ns"], 300_000_000);
         assert!(!json.to_string().contains("buckets"));
+    }
+
+    #[test]
+    fn the_knee_stands_beside_its_steps() {
+        let report = example();
+        assert_eq!(report.summary_json()["knee_events_per_second"], 1e6);
+        let text = load_table(&report.load_steps);
+        let wanted = "\
+offered  achieved      p99
+    1 M       1 M     5 µs  carried
+    4 M       3 M        –  too much
+knee: 1 M events per second
+";
+        assert_eq!(text, wanted);
+        assert_eq!(load_table(&[]), "");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Stages as a table for people.
 
 use super::{Stage, printable};
+use crate::load::{LoadStep, knee};
+use crate::readable::{short, short_ns_or_dash};
 use crate::recorder::{Recorder, Summary};
 use core::fmt::Write as _;
 
@@ -31,6 +33,24 @@ pub fn text_table(stages: &[Stage]) -> String {
         let (beyond, seconds) = (summary.beyond_range, Recorder::RANGE_MAX_NS / 1_000_000_000);
         let _ = writeln!(text, "{name}: {beyond} values above {seconds} s; percentiles among them are shown as max");
     }
+    text
+}
+
+/// Steps of load as a table with the knee below; empty without steps.
+#[must_use]
+pub fn load_table(steps: &[LoadStep]) -> String {
+    if steps.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("{:>7}  {:>8}  {:>7}\n", "offered", "achieved", "p99");
+    for step in steps {
+        let (offered, achieved) = (short(step.offered), short(step.achieved));
+        let verdict = if step.is_carried() { "carried" } else { "too much" };
+        let _ = writeln!(text, "{offered:>7}  {achieved:>8}  {:>7}  {verdict}", short_ns_or_dash(step.p99_ns));
+    }
+    let knee = knee(steps)
+        .map_or_else(|| "below the first step".to_owned(), |rate| format!("{} events per second", short(rate)));
+    let _ = writeln!(text, "knee: {knee}");
     text
 }
 
