@@ -107,7 +107,7 @@ impl Measurement {
         let clock = self.before.map(|before| (before, CalibrationFigure::measure(&Clock::calibrate())));
         let working_directory = env::current_dir().unwrap_or_default();
         let inputs: Vec<String> = outcome.source.paths().iter().map(|path| path.display().to_string()).collect();
-        Report {
+        let mut report = Report {
             run: RunDescription {
                 command: env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
                 working_directory: working_directory.display().to_string(),
@@ -135,7 +135,9 @@ impl Measurement {
             counters: counters(outcome, counts),
             stalls: None,
             load_steps: self.load_steps(args, outcome),
-        }
+        };
+        report.fill_step_percentiles();
+        report
     }
 
     /// What became of the steps of a pace of steps, as far as the run came.

@@ -7,7 +7,7 @@
 //! much as any other, however long it took.
 //!
 //! On simulated runs of which one in eight is disturbed it finds a slow-down of 5 % more often than Wilcoxon's signed ranks
-//! (which weigh a disturbed pair most), and a bootstrap of so few pairs cries wolf twice as often as it says; the tests of
+//! (which weigh a disturbed pair most), and a bootstrap of so few pairs cries wolf more often than it says; the tests of
 //! [`compare_pairs`](super::compare_pairs) have the figures. Where noise is even and small, signed ranks need a third
 //! fewer pairs: that is the price.
 

@@ -210,6 +210,21 @@ impl Report {
         })
     }
 
+    /// Gives each step of load the 99th percentile of the first stage in it: of the intervals that lie within the step as a
+    /// whole, while their values are there.
+    pub fn fill_step_percentiles(&mut self) {
+        let Some(stage) = self.stages.first() else { return };
+        for step in &mut self.load_steps {
+            let end_ns = step.start_ns.saturating_add(step.length_ns);
+            let is_within = |interval: &&StageInterval| {
+                interval.start_ns >= step.start_ns && interval.start_ns.saturating_add(interval.length_ns) <= end_ns
+            };
+            let values = stage.intervals.iter().filter(is_within).filter_map(|interval| interval.distribution.as_ref());
+            let merged = values.fold(Distribution::default(), |sum, one| sum.merged(one));
+            step.p99_ns = merged.summary().p99;
+        }
+    }
+
     /// The stage of this name.
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name == name)
@@ -325,6 +340,22 @@ mod tests {
         assert_eq!(json["stages"][0]["corrected"], Value::Null);
         assert_eq!(json["stages"][0]["intervals"][3]["start_ns"], 300_000_000);
         assert!(!json.to_string().contains("buckets"));
+    }
+
+    #[test]
+    fn steps_have_the_percentiles_of_their_time() {
+        let mut report = example();
+        report.load_steps[0].start_ns = 50_000_000;
+        report.fill_step_percentiles();
+        // Intervals 1 to 9, the slowest of which has values up to 100 + 99 × 10, and 10 to 19.
+        let p99 = |intervals: core::ops::Range<u64>| {
+            let values = intervals.flat_map(|n| (0..100).map(move |value| 100 + value * (n + 1)));
+            Distribution::of_values(values).summary().p99
+        };
+        assert_eq!((report.load_steps[0].p99_ns, report.load_steps[1].p99_ns), (p99(1..10), p99(10..20)));
+        report.stages[0].intervals.clear();
+        report.fill_step_percentiles();
+        assert_eq!(report.load_steps[0].p99_ns, None);
     }
 
     #[test]
