@@ -28,6 +28,7 @@ pub mod outcome;
 pub mod pace;
 pub mod pin;
 mod run;
+pub mod schedule;
 pub mod shards;
 pub mod stat;
 pub mod strategy;

@@ -343,20 +343,6 @@ fn a_printed_shard_map_can_be_given() {
 }
 
 #[test]
-fn a_report_is_written() {
-    let scratch = tempdir().unwrap();
-    let directory = scratch.path().join("new/report");
-    replay(&sample::path()).args(["--pace", "1000000", "--report"]).arg(&directory).succeed();
-    let text = fs::read_to_string(directory.join("latency.json")).unwrap();
-    let json: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(json["series"]["tick_to_bbo_ns"]["count"], sample::golden().events);
-    for name in ["tick_to_bbo_ns.hgrm", "service_ns.hgrm", "stalls_idle_ns.hgrm", "stalls_working_ns.hgrm"] {
-        let text = fs::read_to_string(directory.join(name)).unwrap();
-        assert!(text.contains("Value") && text.contains("Total count"), "{name}: {text}");
-    }
-}
-
-#[test]
 fn the_same_bytes_in_any_compression_are_the_same_input() {
     let scratch = tempdir().unwrap();
     let bytes = sample_bytes();

@@ -30,9 +30,17 @@ pub(crate) enum Verb {
         tickcore replay day.journal --json            the same books from the journal alone\n  \
         tickcore replay day.itch --from 09:30 --to 10:00 --pace 10x --symbols AAPL,MSFT\n  \
         tickcore replay day.itch --topology pipelined --cores 2,3 --report latency/\n  \
-        tickcore replay day.itch --topology sharded --shards 3 --cores 2-5\n\n\
+        tickcore replay day.itch --topology sharded --shards 3 --cores 2-5\n  \
+        tickcore replay day.itch --pace poisson:1000000 --report latency/\n\n\
         Threads that spin need a core each. On two cores: inline, with the journal on the second (the default); or\n\
-        pipelined, with the journal asleep between writes. The counters of a run can be watched with tickcore stat.")]
+        pipelined, with the journal asleep between writes. The counters of a run can be watched with tickcore stat.\n\n\
+        Pace:\n  \
+        max                          as fast as the cores go\n  \
+        realtime, 10x, 0.5x          at the exchange times' own distances, or these compressed\n  \
+        1000000                      events per second, evenly\n  \
+        poisson:1000000[:SEED]       so many a second on average, at random distances (seed 1)\n  \
+        bursts:1000:10ms[:50ns]      1000 events every 10 ms, all due at once or 50 ns apart\n  \
+        steps:1000000:8000000:8:1s   from one rate to another in 8 steps of equal ratio, a second each")]
     Replay(Box<ReplayArgs>),
     /// Write book data as CSV or JSON lines: BBO, depth, trades or every order event.
     #[command(after_help = "Examples:\n  \
@@ -68,6 +76,23 @@ pub(crate) enum Verb {
         loops         no = the core has not come round since the last look: it is stuck in a call, or was stopped\n\n\
         Looking does not disturb: each core stores its counters once a batch, whether anybody reads them or not.")]
     Stat(StatArgs),
+    /// Show the latencies that replay --report stored, and write its page again.
+    #[command(after_help = "Examples:\n  \
+        tickcore report latency/                      table and percentile plot; writes latency/report.html\n  \
+        tickcore report latency/ --json               the same figures for scripts\n  \
+        tickcore report other.hlog                    an interval log of any program that uses HdrHistogram\n\n\
+        What the figures say and do not say: docs/BENCHMARKING.md.")]
+    Report(super::report::ReportArgs),
+    /// Tell whether one command, or one stored report, is slower than another: exit status 1 when it is.
+    #[command(after_help = "Examples:\n  \
+        tickcore compare --repeat 20 -- ./old replay day.itch --json -- ./new replay day.itch --json\n  \
+        tickcore compare --threshold 3 --html diff.html -- sh -c 'make test' -- sh -c 'make -j2 test'\n  \
+        tickcore compare latency-monday/ latency-tuesday/\n\n\
+        Commands run in turn, in random order within each pair. Figures come from the JSON that tickcore's replay or\n\
+        scorecards print with --json, else the wall time counts. A verdict is one of regression (exit status 1),\n\
+        improvement, same, and cannot tell: the whole interval of the median ratio must lie on one side of the\n\
+        threshold. Stored reports are scaled by the calibration that each carries. See docs/BENCHMARKING.md.")]
+    Compare(super::compare::CompareArgs),
     /// Print a completion script for a shell.
     Completions {
         /// Shell to complete for.
@@ -111,7 +136,7 @@ pub(crate) struct ReplayArgs {
     /// Allow more spinning threads than cores: for checking results, not for measuring.
     #[arg(long)]
     pub(crate) oversubscribe: bool,
-    /// Speed: max, realtime, a factor such as 10x, or events per second. Paced runs measure tick-to-BBO of every event.
+    /// Speed, or shape of the load (see below). Paced runs measure tick-to-BBO of every event from when it was due.
     #[arg(long, default_value = "max", value_name = "PACE")]
     pub(crate) pace: Pace,
     /// Measurement, pace and strategy begin here; books are built at full speed up to it. HH:MM[:SS[.fraction]] of the
@@ -140,7 +165,7 @@ pub(crate) struct ReplayArgs {
     /// Print the memory that the books would take, and stop.
     #[arg(long)]
     pub(crate) memory: bool,
-    /// Write the latency report (JSON and .hgrm percentile files) into this directory.
+    /// Write the latency report into this directory: report.json, report.html, latency.hlog and .hgrm files.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
     /// Fail at the first anomaly or skipped message, naming input, offset, sequence, instrument and order.

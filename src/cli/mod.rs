@@ -2,11 +2,14 @@
 
 mod args;
 mod book;
+mod compare;
 mod export;
 mod generate;
 mod journal;
+mod measured;
 mod progress;
 mod replay;
+mod report;
 mod rows;
 mod select;
 mod shard_map;
@@ -33,6 +36,8 @@ pub(crate) fn main() -> ExitCode {
         Verb::Journal { verb } => journal::run(&verb),
         Verb::Generate(args) => generate::run(&args),
         Verb::Stat(args) => stat::run(&args),
+        Verb::Report(args) => report::run(&args),
+        Verb::Compare(args) => compare::run(&args),
         Verb::Completions { shell } => completions(shell),
         Verb::Man => man(),
     };

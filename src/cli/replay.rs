@@ -1,6 +1,7 @@
 //! `replay`: the main job. Market data in, books and a journal out, with a summary of both and of how fast it was.
 
 use super::args::{BackendArg, ReplayArgs};
+use super::measured::Measurement;
 use super::progress::{Bar, Unit};
 use super::select::{self, Usage};
 use super::shard_map::{self, Spread};
@@ -16,13 +17,13 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::process::{self, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tickcore::book::{Capacity, Event, InstrumentId, Kind, LOOKAHEAD_EVENTS, Sequence, TimestampNs};
+use tickcore::book::{Capacity, Event, InstrumentId, Kind, Sequence, TimestampNs};
 use tickcore::engine::{self, Config, Progress};
 use tickcore::feed::batch::{EventBatch, MAX_EVENTS_PER_MESSAGE};
 use tickcore::feed::source::{Filled, Source};
 use tickcore::inputs::Inputs;
 use tickcore::journal::{Backend, Capacities, Metadata, Options};
-use tickcore::latency::{Recorder, Report, RunDescription, Series, text_table, write_report};
+use tickcore::latency::{text_table, write_report};
 use tickcore::outcome::{End, Outcome};
 use tickcore::pace::Pace;
 use tickcore::pin::{Cores, started_on};
@@ -71,6 +72,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let files = inputs.progress();
     let bar = Bar::new(files.iter().map(|file| file.file_size()).sum(), Unit::Bytes);
     let make = |_| NameCheck { wanted: args.selection.symbols.clone(), absent: Vec::new() };
+    let mut measurement = Measurement::begin(args);
     let outcome = engine::run_sharded(&config, inputs, make, |progress| {
         match progress {
             Progress::Notice { text } => eprintln!("tickcore: {text}"),
@@ -78,6 +80,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
                 bar.set(bytes_touched, bytes.max(1), "touching memory".to_owned());
             }
             Progress::Running { events } | Progress::Draining { events } => {
+                measurement.note(events);
                 let (done, all) =
                     files.iter().fold((0, 0), |(done, all), file| (done + file.bytes_read(), all + file.file_size()));
                 bar.set(done, all.max(1), format!("{} events", grouped(events)));
@@ -94,7 +97,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
         if interrupted.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     bar.finish();
-    report(args, base, &outcome, &spread)
+    report(args, base, &outcome, &measurement, &spread)
 }
 
 fn config(args: &ReplayArgs, inputs: &Inputs, capacity: Capacity, base: TimeBase, spread: &Spread) -> Result<Config> {
@@ -206,6 +209,7 @@ fn report(
     args: &ReplayArgs,
     base: TimeBase,
     outcome: &Outcome<Inputs, Vec<NameCheck>>,
+    measurement: &Measurement,
     spread: &Spread,
 ) -> Result<ExitCode> {
     let counts = outcome.source.total_counts();
@@ -224,12 +228,11 @@ fn report(
             "tickcore: the machine gave no huge pages, the books are on small ones: enable transparent_hugepage=madvise"
         );
     }
-    let stalls = [outcome.stalls_idle(), outcome.stalls_working()];
-    let latency = latency_report(args, outcome, &stalls);
+    let latency = measurement.report(args, outcome, &counts);
     if args.json {
         writeln!(io::stdout(), "{}", summary::json(outcome, &described))?;
     } else {
-        write!(io::stdout(), "{}\n{}", summary::text(outcome, &described), text_table(&latency.series))?;
+        write!(io::stdout(), "{}\n{}", summary::text(outcome, &described), text_table(&latency.stages))?;
     }
     if let Some(dir) = &args.report {
         for path in write_report(dir, &latency)? {
@@ -268,38 +271,6 @@ fn report(
     let has = |check: &NameCheck, name: &str| !check.absent.iter().any(|absent| absent == name);
     select::check_symbols(&args.selection.symbols, |name| outcome.strategy.iter().any(|check| has(check, name)))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// What was measured, with all that is needed to understand it.
-fn latency_report<'o>(
-    args: &ReplayArgs,
-    outcome: &'o Outcome<Inputs, Vec<NameCheck>>,
-    stalls: &'o [Recorder; 2],
-) -> Report<'o> {
-    let machine = &outcome.machine;
-    let mut series = Vec::new();
-    if let Some(recorder) = &outcome.tick_to_bbo {
-        series.push(Series { name: "tick_to_bbo_ns", recorder });
-    }
-    if args.latency_sample > 0 {
-        series.push(Series { name: "service_ns", recorder: &outcome.service });
-    }
-    if outcome.stall_threshold_ns > 0 {
-        let names = ["stalls_idle_ns", "stalls_working_ns"];
-        series.extend(names.into_iter().zip(stalls).map(|(name, recorder)| Series { name, recorder }));
-    }
-    Report {
-        run: RunDescription {
-            command: env::args().collect::<Vec<_>>().join(" "),
-            cpu: machine.cpu.clone(),
-            cores: machine.cores.clone(),
-            topology: machine.topology.name().to_owned(),
-            lookahead_depth: LOOKAHEAD_EVENTS,
-            sample_interval: args.latency_sample,
-            clock: machine.clock,
-        },
-        series,
-    }
 }
 
 /// Says where in the input an event that did not fit came from, by decoding the input again up to it.

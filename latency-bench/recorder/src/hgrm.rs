@@ -1,38 +1,37 @@
-//! The percentile distribution of a recorder in HdrHistogram's text form (`.hgrm`), which its plotters read.
+//! A percentile distribution in HdrHistogram's text form (`.hgrm`), which its plotters read.
 //!
 //! Columns: value in nanoseconds, percentile as a fraction, values up to there, and 1 / (1 − percentile). Percentiles
 //! come five to each halving of what is left to 1, and at the end 1 itself, whose fourth column is empty. Values beyond
-//! the recorder's range are part of the counts, their value is the largest one; the footer's mean and deviation are of the
+//! a recorder's range are part of the counts, their value is the largest one; the footer's mean and deviation are of the
 //! values within the range, and one more comment line says how many were beyond.
 
+use crate::distribution::Distribution;
+use crate::geometry::Geometry;
 use crate::recorder::{Cumulated, Recorder};
 use core::fmt::{self, Write};
 
 /// Lines to each halving of the distance to 1.
 const LINES_PER_HALVING: i32 = 5;
 
-/// Sub-buckets of a histogram of three significant digits: the power of two from 2 × 10³ up.
-const SUB_BUCKETS: u64 = (2 * 10_u64.pow(Recorder::SIGNIFICANT_DIGITS as u32)).next_power_of_two();
-
-/// Writes the distribution of `recorder`.
-pub(crate) fn write(out: &mut impl Write, recorder: &Recorder) -> fmt::Result {
+/// Writes `distribution`.
+pub(crate) fn write(out: &mut impl Write, distribution: &Distribution) -> fmt::Result {
     writeln!(out, "{:>12} {:>14} {:>10} {:>14}\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)")?;
-    write_lines(out, recorder)?;
-    let histogram = recorder.histogram();
-    let (mean, deviation) = if histogram.is_empty() { (0.0, 0.0) } else { (histogram.mean(), histogram.stdev()) };
-    let max = recorder.max_ns().unwrap_or(0) as f64;
+    write_lines(out, distribution)?;
+    let (mean, deviation) = distribution.mean_and_deviation().unwrap_or((0.0, 0.0));
+    let max = distribution.max_ns().unwrap_or(0) as f64;
+    let doublings = Geometry::NANOSECONDS.doublings_to(Recorder::RANGE_MAX_NS);
     writeln!(out, "#[Mean    = {mean:>12.3}, StdDeviation   = {deviation:>12.3}]")?;
-    writeln!(out, "#[Max     = {max:>12.3}, Total count    = {:>12}]", recorder.count())?;
-    writeln!(out, "#[Buckets = {:>12}, SubBuckets     = {SUB_BUCKETS:>12}]", histogram.buckets())?;
-    if recorder.beyond_range() > 0 {
-        writeln!(out, "#[Beyond range of {} ns = {}]", Recorder::RANGE_MAX_NS, recorder.beyond_range())?;
+    writeln!(out, "#[Max     = {max:>12.3}, Total count    = {:>12}]", distribution.count())?;
+    writeln!(out, "#[Buckets = {doublings:>12}, SubBuckets     = {:>12}]", Geometry::NANOSECONDS.sub_buckets())?;
+    if distribution.beyond_range() > 0 {
+        writeln!(out, "#[Beyond range of {} ns = {}]", Recorder::RANGE_MAX_NS, distribution.beyond_range())?;
     }
     Ok(())
 }
 
-fn write_lines(out: &mut impl Write, recorder: &Recorder) -> fmt::Result {
-    let total = recorder.count();
-    let mut values = recorder.cumulated();
+fn write_lines(out: &mut impl Write, distribution: &Distribution) -> fmt::Result {
+    let total = distribution.count();
+    let mut values = distribution.cumulated();
     let Some(mut reached) = values.next() else { return Ok(()) };
     let mut percentile = 0.0_f64;
     loop {
@@ -83,10 +82,8 @@ mod tests {
     }
 
     fn text_of(values: impl IntoIterator<Item = u64>) -> String {
-        let mut recorder = Recorder::new();
-        values.into_iter().for_each(|value| recorder.record(value));
         let mut text = String::new();
-        write(&mut text, &recorder).unwrap();
+        write(&mut text, &Distribution::of_values(values)).unwrap();
         text
     }
 

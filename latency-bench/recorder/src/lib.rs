@@ -1,8 +1,9 @@
 //! A calibrated clock, latency recorders on hdrhistogram, and their reports.
 //!
 //! A [`Clock`] stamps, a [`Sampler`] says which events are stamped, a [`Recorder`] keeps the differences without
-//! allocating, and a [`Report`] turns recorders into a table, JSON and `.hgrm` percentile files. Nothing here knows the
-//! engine: what is measured between which two points is the caller's affair.
+//! allocating ([`stages`] for several at a time, emptied by interval), and a [`Report`] turns them into tables, JSON,
+//! HdrHistogram's file formats and a page. Nothing here knows the engine: what is measured between which two points is the
+//! caller's affair.
 //!
 //! ```
 //! use tickcore_latency::{Clock, Recorder, Sampler};
@@ -20,13 +21,31 @@
 //! assert_eq!(recorder.summary().count, 10);
 //! ```
 
+mod base64;
+mod calibration;
 mod clock;
+pub mod compare;
+mod description;
+mod distribution;
+mod geometry;
 mod hgrm;
+pub mod hlog;
+mod html;
+mod load;
+mod readable;
 mod recorder;
 mod report;
 mod sampler;
+pub mod stages;
 
+pub use calibration::{Calibration, CalibrationFigure};
 pub use clock::{Clock, ClockDescription, ClockSource, Ticks};
+pub use description::{MachineDescription, RunDescription, quoted, utc_text};
+pub use distribution::{Bucket, Distribution, DistributionError};
+pub use load::{KNEE_P99_NS, LoadStep, events_at, knee};
 pub use recorder::{Recorder, Summary};
-pub use report::{Report, ReportError, RunDescription, Series, text_table, write_report};
+pub use report::{
+    Counter, Gauge, MAX_REPORT_BYTES, Origin, Report, ReportError, SCHEMA, SCHEMA_VERSION, Stage, StageInterval, Stall,
+    Stalls, load_table, percentile_plot, printable, read_report, text_table, write_html, write_report,
+};
 pub use sampler::Sampler;

@@ -5,6 +5,7 @@
 //! nothing is lost or clamped unseen: a percentile that falls among such values is given as the largest value.
 //! Recording takes about a nanosecond, and is the same for every value.
 
+use crate::distribution::{Bucket, Distribution};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,7 @@ pub struct Recorder {
 }
 
 /// What a table shows of a recorder. Values are nanoseconds, `None` when nothing was recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// Values recorded, those beyond the range included.
     pub count: u64,
@@ -106,17 +107,17 @@ impl Recorder {
     /// The usual percentiles. Each is the upper end of its histogram bucket, so it is at most one part in 1,000 above
     /// the value in a sorted list, and never below it. Goes over the histogram once.
     pub fn summary(&self) -> Summary {
-        let count = self.count();
-        let mut values = self.cumulated();
-        let mut reached = values.next();
-        let [p50, p90, p99, p99_9, p99_99] = SUMMARY_PARTS.map(|parts| {
-            let rank = (u128::from(count) * u128::from(parts)).div_ceil(10_000) as u64;
-            while reached.is_some_and(|reached| reached.count < rank) {
-                reached = values.next();
-            }
-            reached.map(|reached| reached.value_ns)
+        summarise(self.count(), self.max_ns(), self.beyond_range, self.cumulated())
+    }
+
+    /// What was recorded, as reports store and show it. Allocates: not for the hot path.
+    pub fn distribution(&self) -> Distribution {
+        let within = self.histogram.iter_recorded().map(|bucket| Bucket {
+            value_ns: bucket.value_iterated_to().min(self.max_ns),
+            count: bucket.count_at_value(),
         });
-        Summary { count, p50, p90, p99, p99_9, p99_99, max: self.max_ns(), beyond_range: self.beyond_range }
+        Distribution::new(within.collect(), self.beyond_range, self.max_ns)
+            .expect("a histogram's buckets ascend, and no value is above the largest")
     }
 
     /// Every bucket with values in it, ascending, and at the end the values beyond the range.
@@ -129,17 +130,30 @@ impl Recorder {
         let beyond = (self.beyond_range > 0).then(|| Cumulated { value_ns: self.max_ns, count: self.count() });
         within.chain(beyond)
     }
-
-    /// The values within the range.
-    pub(crate) fn histogram(&self) -> &Histogram<u64> {
-        &self.histogram
-    }
 }
 
 impl Default for Recorder {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The usual percentiles of values that come cumulated in ascending order.
+pub(crate) fn summarise(
+    count: u64,
+    max: Option<u64>,
+    beyond_range: u64,
+    mut values: impl Iterator<Item = Cumulated>,
+) -> Summary {
+    let mut reached = values.next();
+    let [p50, p90, p99, p99_9, p99_99] = SUMMARY_PARTS.map(|parts| {
+        let rank = (u128::from(count) * u128::from(parts)).div_ceil(10_000) as u64;
+        while reached.is_some_and(|reached| reached.count < rank) {
+            reached = values.next();
+        }
+        reached.map(|reached| reached.value_ns)
+    });
+    Summary { count, p50, p90, p99, p99_9, p99_99, max, beyond_range }
 }
 
 #[cfg(test)]

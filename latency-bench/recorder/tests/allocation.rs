@@ -4,7 +4,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use tickcore_latency::{Clock, Recorder, Sampler};
+use tickcore_latency::{Clock, Recorder, Sampler, stages};
 
 thread_local! {
     /// Calls to the allocator by this thread. `const` and without a destructor: reading it allocates nothing itself.
@@ -73,6 +73,23 @@ fn measuring_does_not_touch_the_allocator() {
         recorder.clear();
     });
     assert_eq!(calls, 0);
+}
+
+#[test]
+fn recording_stages_and_handing_them_over_does_not_touch_the_allocator() {
+    let clock = Clock::calibrate();
+    let (mut recorder, mut collector) = stages::recorders(&["a_ns", "b_ns"], clock.now());
+    for round in 0..3 {
+        collector.ask();
+        let calls = calls_during(|| {
+            for shift in 0..64 {
+                recorder.record(shift % 2, u64::MAX >> shift);
+            }
+            assert!(recorder.turn(&clock));
+        });
+        assert_eq!(calls, 0, "round {round}");
+        assert_eq!(collector.take().expect("it was handed over").stages[0].count(), 32);
+    }
 }
 
 #[test]

@@ -1,0 +1,257 @@
+//! What a replay measured, as a latency report: the run and the machine described, throughput and journal lag sampled on the
+//! thread that waits for the run.
+
+use super::args::ReplayArgs;
+use std::env;
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tickcore::book::{Anomaly, LOOKAHEAD_EVENTS};
+use tickcore::feed::source::Counts;
+use tickcore::inputs::Inputs;
+use tickcore::journal::Status;
+use tickcore::latency::{
+    Calibration, CalibrationFigure, Clock, Counter, Gauge, LoadStep, MachineDescription, Origin, Report,
+    RunDescription, Stage, Stalls, events_at,
+};
+use tickcore::outcome::Outcome;
+use tickcore::pace::RateStep;
+
+/// Most samples of a run that are kept; then every second one is dropped and half as many are taken.
+const SAMPLES_MAX: usize = 1_024;
+
+/// How far the run was at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    at_ns: u64,
+    events: u64,
+    durable: Option<u64>,
+}
+
+/// Looks at a run from outside while it goes on.
+#[derive(Debug)]
+pub(crate) struct Measurement {
+    started_unix_ns: u64,
+    /// Speed of the machine before the run; `None` when no report was asked for.
+    before: Option<CalibrationFigure>,
+    began: Option<Instant>,
+    samples: Vec<Sample>,
+    /// One sample in so many is kept.
+    stride: u64,
+    seen: u64,
+    journal: Option<JournalStatus>,
+}
+
+/// The journal's status page, once it is there.
+struct JournalStatus {
+    dir: PathBuf,
+    status: Option<Status>,
+}
+
+impl std::fmt::Debug for JournalStatus {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("JournalStatus").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl JournalStatus {
+    fn durable(&mut self) -> Option<u64> {
+        if self.status.is_none() {
+            self.status = Status::open(&self.dir).ok();
+        }
+        Some(self.status.as_ref()?.read().watermarks.durable.get())
+    }
+}
+
+impl Measurement {
+    /// To be made just before the run. Times the machine when a report is wanted: about 40 ms.
+    pub(crate) fn begin(args: &ReplayArgs) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let before = args.report.is_some().then(|| CalibrationFigure::measure(&Clock::calibrate()));
+        let journal = args.report.as_ref().and(args.journal.as_ref());
+        Self {
+            started_unix_ns: now.as_nanos() as u64,
+            before,
+            began: None,
+            samples: Vec::new(),
+            stride: 1,
+            seen: 0,
+            journal: journal.map(|dir| JournalStatus { dir: dir.clone(), status: None }),
+        }
+    }
+
+    /// Notes how far the run is. To be called whenever the engine says so.
+    pub(crate) fn note(&mut self, events: u64) {
+        if self.before.is_none() {
+            return;
+        }
+        let began = *self.began.get_or_insert_with(Instant::now);
+        self.seen += 1;
+        if !self.seen.is_multiple_of(self.stride) {
+            return;
+        }
+        if self.samples.len() == SAMPLES_MAX {
+            let mut number = 0;
+            self.samples.retain(|_| {
+                number += 1;
+                number % 2 == 0
+            });
+            self.stride *= 2;
+        }
+        let durable = self.journal.as_mut().and_then(JournalStatus::durable);
+        self.samples.push(Sample { at_ns: began.elapsed().as_nanos() as u64, events, durable });
+    }
+
+    /// The report of the run that has ended.
+    pub(crate) fn report<S>(&self, args: &ReplayArgs, outcome: &Outcome<Inputs, S>, counts: &Counts) -> Report {
+        let machine = &outcome.machine;
+        let clock = self.before.map(|before| (before, CalibrationFigure::measure(&Clock::calibrate())));
+        let working_directory = env::current_dir().unwrap_or_default();
+        let inputs: Vec<String> = outcome.source.paths().iter().map(|path| path.display().to_string()).collect();
+        let mut report = Report {
+            run: RunDescription {
+                command: env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+                working_directory: working_directory.display().to_string(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started_unix_ns: self.started_unix_ns,
+                elapsed_ns: outcome.elapsed_ns,
+                input: inputs.join(", "),
+                topology: machine.topology.name().to_owned(),
+                pace: args.pace.to_string(),
+                expected_interval_ns: args.pace.interval_ns(),
+                lookahead_depth: LOOKAHEAD_EVENTS,
+                sample_interval: args.latency_sample,
+                notes: notes(outcome),
+            },
+            machine: MachineDescription {
+                cpu: machine.cpu.clone(),
+                cores: machine.cores.clone(),
+                is_pinned: machine.is_pinned,
+                huge_page_bytes: machine.huge_page_bytes,
+                calibration: clock.map(|(before, after)| Calibration { before, after }),
+                ..MachineDescription::here(machine.clock)
+            },
+            stages: stages(args, outcome),
+            gauges: self.gauges(outcome),
+            counters: counters(outcome, counts),
+            stalls: stalls(outcome),
+            load_steps: self.load_steps(args, outcome),
+        };
+        report.fill_step_percentiles();
+        report
+    }
+
+    /// What became of the steps of a pace of steps, as far as the run came.
+    fn load_steps<S>(&self, args: &ReplayArgs, outcome: &Outcome<Inputs, S>) -> Vec<LoadStep> {
+        let samples: Vec<(u64, u64)> = self.samples.iter().map(|sample| (sample.at_ns, sample.events)).collect();
+        let end_ns = samples.last().map_or(outcome.elapsed_ns, |last| last.0);
+        let steps = args.pace.steps();
+        let ends = steps.iter().skip(1).map(|step| step.start_ns).chain([u64::MAX]);
+        let achieved = |(step, next_ns): (&RateStep, u64)| {
+            let length_ns = next_ns.min(end_ns).checked_sub(step.start_ns)?;
+            // A tenth at each end is left out: the samples do not stand at the edges.
+            let (from_ns, to_ns) = (step.start_ns + length_ns / 10, step.start_ns + length_ns / 10 * 9);
+            let events = events_at(&samples, to_ns)? - events_at(&samples, from_ns)?;
+            let achieved = events * 1e9 / to_ns.saturating_sub(from_ns).max(1) as f64;
+            let offered = step.events_per_second as f64;
+            Some(LoadStep { start_ns: step.start_ns, length_ns, offered, achieved, p99_ns: None })
+        };
+        steps.iter().zip(ends).map_while(achieved).collect()
+    }
+
+    fn gauges<S>(&self, outcome: &Outcome<Inputs, S>) -> Vec<Gauge> {
+        let mut samples = self.samples.clone();
+        if samples.len() < 3 && samples.last().is_some_and(|last| last.at_ns < outcome.elapsed_ns) {
+            // A run of a moment has its end for a second sample.
+            samples.push(Sample { at_ns: outcome.elapsed_ns, events: outcome.events, durable: None });
+        }
+        let rate = |pair: &[Sample]| {
+            let elapsed_ns = pair[1].at_ns.saturating_sub(pair[0].at_ns).max(1);
+            (pair[1].at_ns, pair[1].events.saturating_sub(pair[0].events) as f64 * 1e9 / elapsed_ns as f64)
+        };
+        let gauge = |name: &str, unit: &str, points| Gauge {
+            name: name.to_owned(),
+            unit: unit.to_owned(),
+            limit: None,
+            points,
+        };
+        let mut gauges = vec![gauge("throughput", "events per second", samples.windows(2).map(rate).collect())];
+        if self.journal.is_some() {
+            let lag = |sample: &Sample| Some((sample.at_ns, sample.events.saturating_sub(sample.durable?) as f64));
+            let points = samples.iter().filter_map(lag).collect();
+            gauges.push(gauge("journal lag", "events applied and not yet durable", points));
+        }
+        gauges
+    }
+}
+
+fn stages<S>(args: &ReplayArgs, outcome: &Outcome<Inputs, S>) -> Vec<Stage> {
+    let mut stages = Vec::new();
+    if let Some(recorder) = &outcome.tick_to_bbo {
+        stages.push(Stage::new("tick_to_bbo_ns", "event due → BBO visible", Origin::Due, recorder.distribution()));
+    }
+    if args.latency_sample > 0 {
+        let between = "apply begins → BBO visible";
+        let interval_ns = args.pace.interval_ns().map(|interval_ns| interval_ns * u64::from(args.latency_sample));
+        let stage = Stage::new("service_ns", between, Origin::Work, outcome.service.distribution());
+        stages.push(stage.expected_every(interval_ns));
+    }
+    let stalls = [
+        ("stalls_idle_ns", "a core with nothing to do did not loop", outcome.stalls_idle()),
+        ("stalls_working_ns", "a core took longer than the threshold over a slice of events", outcome.stalls_working()),
+    ];
+    let seen = stalls.into_iter().filter(|(_, _, recorder)| recorder.count() > 0);
+    stages.extend(seen.map(|(name, what, recorder)| Stage::new(name, what, Origin::Work, recorder.distribution())));
+    stages
+}
+
+/// When the machine kept a core with nothing to do from looping. Single ones are not kept, only their lengths.
+fn stalls<S>(outcome: &Outcome<Inputs, S>) -> Option<Stalls> {
+    let lengths = outcome.stalls_idle().distribution();
+    let mean_ns = lengths.mean_and_deviation().map_or(0.0, |(mean_ns, _)| mean_ns);
+    (outcome.stall_threshold_ns > 0).then(|| Stalls {
+        threshold_ns: outcome.stall_threshold_ns,
+        count: lengths.count(),
+        total_ns: (mean_ns * lengths.count() as f64) as u64,
+        max_ns: lengths.max_ns().unwrap_or(0),
+        kept: Vec::new(),
+    })
+}
+
+fn counters<S>(outcome: &Outcome<Inputs, S>, counts: &Counts) -> Vec<Counter> {
+    let books = &outcome.books;
+    let mut all = vec![
+        ("messages", counts.messages),
+        ("events", outcome.events),
+        ("BBO changes", books.bbo_changes.unwrap_or(0)),
+        ("instruments", books.instruments.into()),
+        ("live orders at the end", books.live_orders.into()),
+        ("levels at the end", books.levels.into()),
+        ("times the ring was full", outcome.ring_full_waits),
+        ("messages skipped", counts.unknown_type + counts.malformed),
+    ];
+    all.extend(Anomaly::ALL.map(|anomaly| (anomaly.name(), books.anomalies.of(anomaly))));
+    if let Some(journal) = &outcome.journal {
+        all.push(("journal bytes", journal.bytes));
+        all.push(("journal segments", journal.segments));
+    }
+    let counter = |(name, value): (&str, u64)| Counter { name: name.to_owned(), value };
+    all.into_iter().map(counter).collect()
+}
+
+/// What the run had to do without.
+fn notes<S>(outcome: &Outcome<Inputs, S>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !outcome.machine.is_pinned {
+        notes.push("threads were not pinned: times say little".to_owned());
+    }
+    if outcome.machine.huge_page_bytes == 0 {
+        notes.push("the machine gave no huge pages".to_owned());
+    }
+    if let Some(journal) = &outcome.journal {
+        if !outcome.machine.journal_spins {
+            notes.push("the journal's thread slept between writes".to_owned());
+        }
+        notes.extend(journal.notices.iter().cloned());
+    }
+    notes
+}
