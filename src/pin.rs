@@ -95,15 +95,20 @@ pub fn pin_to(core: usize) -> Result<(), PinError> {
 /// such as the threads that read a source's files, which would else run wherever the kernel puts them, also on a core that
 /// spins. With no cores, or where the kernel refuses, it is as if this were not there.
 pub fn started_on<T>(cores: &[usize], work: impl FnOnce() -> T) -> T {
-    let mut mask = CpuSet::new();
-    cores.iter().filter(|&&core| core < CpuSet::MAX_CPU).for_each(|&core| mask.set(core));
-    let before = sched_getaffinity(None).ok().filter(|_| mask.count() > 0);
-    let is_moved = before.is_some() && sched_setaffinity(None, &mask).is_ok();
+    let before = sched_getaffinity(None).ok().filter(|_| is_confined_to(cores));
     let done = work();
-    if let Some(before) = before.filter(|_| is_moved) {
+    if let Some(before) = before {
         let _ = sched_setaffinity(None, &before);
     }
     done
+}
+
+/// Keeps the calling thread on `cores`, without having one for itself. False when there are none, or the kernel refuses: then
+/// it is where it was.
+pub(crate) fn is_confined_to(cores: &[usize]) -> bool {
+    let mut mask = CpuSet::new();
+    cores.iter().filter(|&&core| core < CpuSet::MAX_CPU).for_each(|&core| mask.set(core));
+    mask.count() > 0 && sched_setaffinity(None, &mask).is_ok()
 }
 
 /// The cores in one of the kernel's lists: `online`, `isolated`; `None` where it has none.

@@ -10,7 +10,7 @@ use crate::machine;
 use crate::meter::Meter;
 use crate::outcome::{BooksOutcome, CoreOutcome, End, JournalOutcome, MachineOutcome, Outcome};
 use crate::pace::Pace;
-use crate::pin::{Cores, pin_to};
+use crate::pin::{Cores, is_confined_to, pin_to};
 use crate::shards::Shard;
 use crate::stat::{Board, Counter, State};
 use crate::strategy::Strategy;
@@ -219,8 +219,15 @@ impl<'r> Run<'r> {
         Turning { control: &self.control, wait: self.plan.wait, pace: self.config.pace }
     }
 
-    fn pin(seat: Seat<'_>) -> Result<(), EngineError> {
-        Ok(seat.thread.core.map_or(Ok(()), pin_to)?)
+    fn pin(&self, seat: Seat<'_>) -> Result<(), EngineError> {
+        match seat.thread.core {
+            Some(core) => Ok(pin_to(core)?),
+            None => {
+                // Nothing is pinned, or this is a journal that sleeps: better not beside a book core's loop.
+                is_confined_to(&self.plan.helpers);
+                Ok(())
+            }
+        }
     }
 
     /// Last thing of a thread's set-up: tells the embedder, then waits for the word to go. Says what the kernel's account
@@ -279,7 +286,7 @@ impl<'r> Run<'r> {
         strategy: S,
         mut writer: Option<RingWriter>,
     ) -> Result<(FeedResult<R>, BookEnd<S>), EngineError> {
-        Self::pin(seat)?;
+        self.pin(seat)?;
         let options = self.book_options(seat);
         let strategy = warm_up(self.turning(), &options, self.clock, strategy)?;
         let arena = self.arena()?;
@@ -307,7 +314,7 @@ impl<'r> Run<'r> {
         source: R,
         mut writer: RingWriter,
     ) -> Result<FeedResult<R>, EngineError> {
-        Self::pin(seat)?;
+        self.pin(seat)?;
         warm_up_publishing(self.turning(), self.clock)?;
         let mut feed = self.feed_core(source);
         let mut meter = self.meter(seat);
@@ -329,7 +336,7 @@ impl<'r> Run<'r> {
         strategy: S,
         mut reader: RingReader,
     ) -> Result<BookEnd<S>, EngineError> {
-        Self::pin(seat)?;
+        self.pin(seat)?;
         let options = self.book_options(seat);
         let strategy = warm_up(self.turning(), &options, self.clock, strategy)?;
         let arena = self.arena()?;
@@ -353,7 +360,7 @@ impl<'r> Run<'r> {
         config: &JournalConfig,
         reader: RingReader,
     ) -> Result<JournalEnd, EngineError> {
-        Self::pin(seat)?;
+        self.pin(seat)?;
         let mut run = JournalRun::open(config, reader, self.plan)?;
         let mut meter = self.meter(seat);
         let delay = self.is_ready_and_go(seat, &mut meter);

@@ -128,6 +128,8 @@ pub(crate) struct Plan {
     pub(crate) journal_spins: bool,
     /// How spinning threads wait.
     pub(crate) wait: Wait,
+    /// Cores for what is not pinned while others are: see [`helper_cores`].
+    pub(crate) helpers: Vec<usize>,
     /// What the machine does not give, to be said once.
     pub(crate) notices: Vec<String>,
 }
@@ -169,7 +171,8 @@ impl Plan {
         }
         let wait = if available < needed { Wait::SpinThenYield } else { Wait::Spin };
         let notices = quota_notice(needed + usize::from(journal_spins)).into_iter().collect();
-        Ok(Self { threads, journal_spins, wait, notices })
+        let helpers = helpers(allowed_cores()?, &threads);
+        Ok(Self { threads, journal_spins, wait, helpers, notices })
     }
 
     /// The cores of the pinned threads: feed, books, journal.
@@ -208,7 +211,7 @@ pub fn default_shards(cores: &Cores, has_journal: bool) -> Result<u32, PinError>
     Ok(u32::try_from(shards).unwrap_or(SHARDS_MAX).min(SHARDS_MAX))
 }
 
-/// Cores for threads that are not pinned, such as those that read files: the ones that nobody has; else those that keep no
+/// Cores for threads that are not pinned, such as those that read files, or a journal without a core: the ones that nobody has; else those that keep no
 /// books, which are what a run waits for; none, that is any, where that leaves none.
 ///
 /// On two cores with one for the feed this is worth a sixth of the throughput: a reading thread needs a tenth of a core, and
@@ -222,15 +225,16 @@ pub fn helper_cores(
     cores: &Cores,
     has_journal: bool,
 ) -> Result<Vec<usize>, TopologyError> {
-    let plan = Plan::new(topology, shards, cores, has_journal, true)?;
-    let mut spare = allowed_cores()?;
-    let free: Vec<usize> = spare.iter().copied().filter(|core| !plan.cores().contains(core)).collect();
-    if !free.is_empty() {
-        return Ok(free);
-    }
-    let books = plan.threads.iter().filter(|thread| thread.role == Role::Book).filter_map(|thread| thread.core);
-    books.for_each(|core| spare.retain(|&other| other != core));
-    Ok(spare)
+    Ok(Plan::new(topology, shards, cores, has_journal, true)?.helpers)
+}
+
+fn helpers(allowed: Vec<usize>, threads: &[EngineThread]) -> Vec<usize> {
+    let without = |is_taken: &dyn Fn(&EngineThread) -> bool| -> Vec<usize> {
+        let is_free = |core: &usize| !threads.iter().any(|thread| thread.core == Some(*core) && is_taken(thread));
+        allowed.iter().copied().filter(is_free).collect()
+    };
+    let free = without(&|_| true);
+    if free.is_empty() { without(&|thread| thread.role == Role::Book) } else { free }
 }
 
 #[cfg(test)]
