@@ -60,6 +60,7 @@ fn calls_during(work: impl FnOnce()) -> u64 {
 fn a_running_ring_does_not_touch_the_allocator() {
     let ring = Ring::new(8, 2).unwrap();
     let mut reader = ring.reader().unwrap();
+    let mut lossy = ring.lossy_reader();
     let mut writer = ring.writer().unwrap();
     let events = [Event::new(Kind::Delete, InstrumentId(1), TimestampNs(1)); 16];
     let calls = calls_during(|| {
@@ -71,6 +72,11 @@ fn a_running_ring_does_not_touch_the_allocator() {
             let mut copies = [Event::default(); 4];
             assert_eq!(reader.read_into(&mut copies) + reader.poll(16, |_, _| ()), 8);
             assert_eq!(late.poll(16, |_, _| ()), 0);
+            assert!(lossy.poll(4, |_, _| ()).lost > 0 || lossy.read_into(&mut copies).read > 0);
+            let mut claim = writer.claim(2).unwrap();
+            claim.push(&events[0]);
+            claim.commit();
+            assert_eq!((reader.batch(4).count(), late.poll(4, |_, _| ())), (1, 1));
         }
         writer.close();
         drop(reader);

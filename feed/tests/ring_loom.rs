@@ -10,7 +10,7 @@
 #![allow(unsafe_code)]
 
 use tickcore_book::{Event, InstrumentId, Kind, OrderId, Sequence, TimestampNs};
-use tickcore_feed::ring::{Reader, Ring, Wait, Writer};
+use tickcore_feed::ring::{LossyReader, Reader, Ring, Wait, Writer};
 
 fn event(number: u64) -> Event {
     Event {
@@ -52,6 +52,19 @@ fn read_to_end(reader: &mut Reader, max: usize) -> Vec<u64> {
     sequences
 }
 
+/// Looks `times` times; each event must be the one of its sequence, and read or lost. Returns the last sequence of these.
+fn read_lossy(reader: &mut LossyReader, times: usize) -> u64 {
+    for _ in 0..times {
+        let mut next = reader.next_sequence().0;
+        let result = reader.poll(2, |sequence, content| {
+            assert_eq!((sequence, *content), (Sequence(next), event(next)));
+            next += 1;
+        });
+        assert_eq!(reader.next_sequence(), Sequence(next + result.lost));
+    }
+    reader.next_sequence().0 - 1
+}
+
 mod the_ring {
     use super::*;
 
@@ -82,6 +95,56 @@ mod the_ring {
             });
             assert_eq!(read_to_end(&mut reader, 2), [1, 2, 3, 4]);
             thread.join().unwrap();
+        });
+    }
+
+    /// Four lines are claimed and committed by two.
+    #[test]
+    fn a_claim_is_seen_whole() {
+        model(3, || {
+            let ring = Ring::new(4, 1).unwrap();
+            let mut reader = ring.reader().unwrap();
+            let mut writer = ring.writer().unwrap();
+            let thread = loom::thread::spawn(move || {
+                let mut claim = writer.claim(2).unwrap();
+                claim.push(&event(1));
+                claim.push(&event(2));
+                claim.commit();
+                assert_eq!(writer.publish_batch(&[event(3), event(4)]), 2);
+            });
+            let first = reader.poll(2, |sequence, content| assert_eq!(*content, event(sequence.0)));
+            assert!(first == 0 || first == 2, "half a batch");
+            assert_eq!(read_to_end(&mut reader, 2), (first as u64 + 1..=4).collect::<Vec<_>>());
+            thread.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_lossy_reader_never_sees_half_an_event_and_counts_what_it_lost() {
+        model(3, || {
+            let ring = Ring::new(4, 1).unwrap();
+            let mut writer = ring.writer().unwrap();
+            let mut reader = ring.lossy_reader();
+            let thread = loom::thread::spawn(move || {
+                assert_eq!(writer.publish_batch(&[event(1), event(2), event(3), event(4), event(5)]), 5);
+            });
+            assert!(read_lossy(&mut reader, 3) <= 5);
+            thread.join().unwrap();
+            assert_eq!(read_lossy(&mut reader, 10), 5);
+            assert!(reader.is_closed_and_drained());
+        });
+    }
+
+    #[test]
+    fn a_lossy_reader_joins_while_it_runs() {
+        model(2, || {
+            let ring = Ring::new(2, 1).unwrap();
+            let mut writer = ring.writer().unwrap();
+            let thread = loom::thread::spawn(move || publish(&mut writer, 3));
+            let mut reader = ring.lossy_reader();
+            read_lossy(&mut reader, 1);
+            thread.join().unwrap();
+            assert_eq!(read_lossy(&mut reader, 4), 3);
         });
     }
 
@@ -171,16 +234,30 @@ mod weakened {
         release: Ordering,
         /// The writer loads it.
         gate: Ordering,
+        /// The writer stores the sequence of a batch's first line, the last of its stores.
+        commit: Ordering,
+        /// The writer announces a limit, and a reader that joins loads it.
+        announce: Ordering,
+        learn: Ordering,
+        /// The writer's fence between its claim and the stores that it claims for, and the lossy reader's between its loads
+        /// and looking at the claim.
+        is_claim_fenced: bool,
+        is_check_fenced: bool,
         /// Fences between announcing a limit, or registering a cursor, and looking at the other.
         are_joins_fenced: bool,
     }
 
-    /// As `feed/src/ring/region.rs` has them.
+    /// As `feed/src/ring/lane.rs` and `feed/src/ring/region.rs` have them.
     const AS_BUILT: Orderings = Orderings {
         publish: Ordering::Release,
         observe: Ordering::Acquire,
         release: Ordering::Release,
         gate: Ordering::Acquire,
+        commit: Ordering::Release,
+        announce: Ordering::Release,
+        learn: Ordering::Acquire,
+        is_claim_fenced: true,
+        is_check_fenced: true,
         are_joins_fenced: true,
     };
 
@@ -327,11 +404,131 @@ mod weakened {
         });
     }
 
+    /// Two lines that are written as one batch: in no order but that the first's sequence comes last.
+    struct Batch {
+        sequences: [AtomicU64; 2],
+        payloads: [Plain; 2],
+        committed: AtomicU64,
+    }
+
+    impl Batch {
+        fn new() -> Arc<Self> {
+            Arc::new(Self { sequences: Default::default(), payloads: Default::default(), committed: AtomicU64::new(0) })
+        }
+
+        fn write(&self, orderings: Orderings) {
+            self.payloads[0].set(1);
+            self.sequences[1].store(2, Ordering::Relaxed);
+            self.payloads[1].set(2);
+            self.sequences[0].store(1, orderings.commit);
+            // What a limit says to a reader that joins, and the mark to a lossy one.
+            self.committed.store(1, orderings.announce);
+        }
+
+        fn read_from(&self, first: usize, orderings: Orderings) {
+            for place in first..2 {
+                if self.sequences[place].load(orderings.observe) != place as u64 + 1 {
+                    return;
+                }
+                assert_eq!(self.payloads[place].get(), place as u64 + 1);
+            }
+        }
+    }
+
+    /// A reader that comes to the first line of a batch.
+    fn commit_and_read(orderings: Orderings) {
+        model(4, move || {
+            let batch = Batch::new();
+            let writer = Arc::clone(&batch);
+            let thread = loom::thread::spawn(move || writer.write(orderings));
+            batch.read_from(0, orderings);
+            thread.join().unwrap();
+        });
+    }
+
+    /// A reader that joins in the middle of a batch that was committed.
+    fn commit_and_join(orderings: Orderings) {
+        model(4, move || {
+            let batch = Batch::new();
+            let writer = Arc::clone(&batch);
+            let thread = loom::thread::spawn(move || writer.write(orderings));
+            if batch.committed.load(orderings.learn) == 1 {
+                batch.read_from(1, orderings);
+            }
+            thread.join().unwrap();
+        });
+    }
+
+    /// A line that is overwritten while a reader for which nobody waits copies it. In a file it is the same: it is the same
+    /// words, and the reader stores none.
+    fn overrun(orderings: Orderings) {
+        model(4, move || {
+            let line = Arc::new((AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0)));
+            let writer = Arc::clone(&line);
+            let thread = loom::thread::spawn(move || {
+                let (sequence, payload, claimed) = &*writer;
+                for next in 1..=2 {
+                    claimed.store(next, Ordering::Relaxed);
+                    if orderings.is_claim_fenced {
+                        fence(Ordering::Release);
+                    }
+                    payload.store(next, Ordering::Relaxed);
+                    sequence.store(next, orderings.publish);
+                }
+            });
+            let (sequence, payload, claimed) = &*line;
+            if sequence.load(orderings.observe) == 1 {
+                let copy = payload.load(Ordering::Relaxed);
+                if orderings.is_check_fenced {
+                    fence(Ordering::Acquire);
+                }
+                // One line: event 1 is intact while nothing beyond it is claimed.
+                if claimed.load(Ordering::Relaxed) <= 1 {
+                    assert_eq!(copy, 1);
+                }
+            }
+            thread.join().unwrap();
+        });
+    }
+
+    #[test]
+    #[should_panic]
+    fn a_relaxed_commit_is_caught() {
+        commit_and_read(Orderings { commit: Ordering::Relaxed, ..AS_BUILT });
+    }
+
+    #[test]
+    #[should_panic]
+    fn a_relaxed_announcement_is_caught() {
+        commit_and_join(Orderings { announce: Ordering::Relaxed, ..AS_BUILT });
+    }
+
+    #[test]
+    #[should_panic]
+    fn a_relaxed_look_at_an_announcement_is_caught() {
+        commit_and_join(Orderings { learn: Ordering::Relaxed, ..AS_BUILT });
+    }
+
+    #[test]
+    #[should_panic]
+    fn a_claim_without_its_fence_is_caught() {
+        overrun(Orderings { is_claim_fenced: false, ..AS_BUILT });
+    }
+
+    #[test]
+    #[should_panic]
+    fn a_check_without_its_fence_is_caught() {
+        overrun(Orderings { is_check_fenced: false, ..AS_BUILT });
+    }
+
     #[test]
     fn nothing_weakened_passes() {
         publish_and_read::<Words>(AS_BUILT);
         publish_and_read::<Plain>(AS_BUILT);
         publish_and_join(AS_BUILT);
+        commit_and_read(AS_BUILT);
+        commit_and_join(AS_BUILT);
+        overrun(AS_BUILT);
     }
 
     #[test]

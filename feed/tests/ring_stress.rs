@@ -129,6 +129,76 @@ fn a_slow_reader_holds_the_writer_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_slow_lossy_reader_holds_nobody_and_counts_exactly() {
+    const COUNT: u64 = 2_000_000;
+    for (capacity_lines, batch) in [(2, 1), (4, 3), (64, 1), (64, 40), (1 << 12, 256)] {
+        let ring = Ring::new(capacity_lines, 1).unwrap();
+        let mut reader = ring.lossy_reader();
+        let mut writer = ring.writer().unwrap();
+        thread::scope(|scope| {
+            let reading = scope.spawn(move || {
+                let (mut read, mut polls) = (0, 0_u64);
+                while !reader.is_closed_and_drained() {
+                    let mut next = reader.next_sequence().0;
+                    let result = reader.poll(usize::MAX, |sequence, content| {
+                        assert_eq!(sequence.0, next);
+                        assert_eq!(content.to_words(), event(next).to_words());
+                        next += 1;
+                    });
+                    assert_eq!(reader.next_sequence().0, next + result.lost);
+                    read += result.read as u64;
+                    polls += 1;
+                    if polls.is_multiple_of(64) {
+                        thread::yield_now();
+                    }
+                }
+                (read, reader.lost())
+            });
+            publish(&mut writer, COUNT, batch);
+            assert_eq!(writer.full_waits(), 0, "a lossy reader held the writer");
+            writer.close();
+            let (read, lost) = reading.join().unwrap();
+            assert_eq!(read + lost, COUNT, "{capacity_lines} lines, batches of {batch}");
+        });
+    }
+}
+
+#[test]
+fn claims_under_threads_lose_nothing() {
+    const COUNT: u64 = 200_000;
+    for capacity_lines in [2, 16, 1 << 10] {
+        let ring = Ring::new(capacity_lines, 1).unwrap();
+        let mut reader = ring.reader().unwrap();
+        let mut writer = ring.writer().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || assert_eq!(read_to_end(&mut reader, 7), COUNT));
+            let mut waiter = Wait::SpinThenPark.waiter();
+            let mut sequence = 0;
+            while sequence < COUNT {
+                let Ok(mut claim) = writer.claim(9) else {
+                    waiter.idle();
+                    continue;
+                };
+                waiter.reset();
+                // Every third one is thought better of, after one line was filled.
+                if sequence % 3 == 2 {
+                    claim.push(&Event::default());
+                    writer.try_publish(&event(sequence + 1)).expect("a line was just free");
+                    sequence += 1;
+                    continue;
+                }
+                while claim.room() > 0 && sequence < COUNT {
+                    sequence += 1;
+                    claim.push(&event(sequence));
+                }
+                assert_eq!(claim.commit().0, sequence);
+            }
+            writer.close();
+        });
+    }
+}
+
+#[test]
 fn readers_join_and_leave_while_it_runs() {
     const COUNT: u64 = 300_000;
     for capacity_lines in [2, 8] {

@@ -2,17 +2,18 @@
 //!
 //! Nothing in it points anywhere, so that it can lie in a file that several processes have mapped.
 
+use super::RingError;
 #[cfg(not(loom))]
 use super::memory::Memory;
 use super::memory::Table;
-use super::stores::Stores;
+use super::stores::{Stage, prefetch_for_write};
 #[cfg(not(loom))]
 use super::sync::Arc;
 use super::sync::{AtomicU64, Ordering, PayloadAccess, fence};
-use super::{CAPACITY_LINES_MAX, RingError};
 use tickcore_book::{EVENT_WORDS, Event};
 
 /// Bytes of a line: a cache line.
+#[cfg(not(loom))]
 pub(super) const LINE_BYTES: usize = 64;
 
 /// Where the writer's words begin in a ring's memory. What stands before them is the header of a ring in a file.
@@ -20,6 +21,7 @@ pub(super) const LINE_BYTES: usize = 64;
 const MARKS_OFFSET: usize = 2048;
 
 /// Where the lines begin in a ring's memory.
+#[cfg(not(loom))]
 pub(super) const LINES_OFFSET: usize = 4096;
 
 /// Largest sequence that is believed when it comes out of memory that another process writes.
@@ -123,7 +125,10 @@ impl Lane {
     /// ring.
     #[cfg(not(loom))]
     pub(super) fn within(memory: &Arc<Memory>, capacity_lines: usize) -> Self {
-        assert!(capacity_lines.is_power_of_two() && capacity_lines <= CAPACITY_LINES_MAX, "{capacity_lines} lines");
+        assert!(
+            capacity_lines.is_power_of_two() && capacity_lines <= super::CAPACITY_LINES_MAX,
+            "{capacity_lines} lines"
+        );
         Self {
             lines: Table::within(memory, LINES_OFFSET, capacity_lines),
             marks: Table::within(memory, MARKS_OFFSET, 1),
@@ -131,6 +136,7 @@ impl Lane {
     }
 
     /// Bytes of memory for so many lines.
+    #[cfg(not(loom))]
     pub(super) const fn bytes(capacity_lines: usize) -> usize {
         LINES_OFFSET + capacity_lines * LINE_BYTES
     }
@@ -154,6 +160,17 @@ impl Lane {
         &self.lines[(sequence.wrapping_sub(1) as usize) & (self.lines.len() - 1)]
     }
 
+    /// Up to `max` lines from the one of `sequence` on, and those behind the wrap: what a loop goes through without looking for
+    /// each line.
+    #[inline]
+    pub(super) fn lines_from(&self, sequence: u64, max: usize) -> [&[Line]; 2] {
+        let lines: &[Line] = &self.lines;
+        let (behind, before) = lines.split_at((sequence.wrapping_sub(1) as usize) & (lines.len() - 1));
+        let max = max.min(lines.len());
+        let before = &before[..before.len().min(max)];
+        [before, &behind[..max - before.len()]]
+    }
+
     /// Writes one event, which is there for readers at once.
     #[inline]
     pub(super) fn write(&self, sequence: u64, event: &Event) {
@@ -167,17 +184,18 @@ impl Lane {
     /// The sequence of the first is written last. Readers go from line to line, so none looks at the others before, and
     /// those need no order among themselves.
     #[inline]
-    pub(super) fn write_batch(&self, first: u64, events: &[Event], stores: Stores) {
+    pub(super) fn write_batch(&self, first: u64, events: &[Event], stage: &mut Stage) {
         let [event, others @ ..] = events else { return };
-        self.line(first).write_payload(event);
-        if !stores.write_whole_lines(&self.lines, first + 1, others) {
+        // By the time that the others are in, the first can be written.
+        prefetch_for_write(self.line(first));
+        if !stage.move_in(&self.lines, first + 1, others) {
             for (event, sequence) in others.iter().zip(first + 1..) {
                 let line = self.line(sequence);
                 line.write_payload(event);
                 line.set_sequence(sequence, Ordering::Relaxed);
             }
         }
-        self.line(first).set_sequence(first, Ordering::Release);
+        self.write(first, event);
     }
 
     fn marks(&self) -> &Marks {

@@ -27,13 +27,9 @@ pub struct LossyReader {
     /// Last sequence read or lost.
     position: u64,
     lost: u64,
-    copies: Box<[Event; LossyReader::POLL_EVENTS_MAX]>,
 }
 
 impl LossyReader {
-    /// Most events that [`LossyReader::poll`] hands out at a time: they are copied before they are known to be whole.
-    pub const POLL_EVENTS_MAX: usize = 64;
-
     /// Joins behind the newest event.
     pub(super) fn join(region: Arc<Region>) -> Self {
         let lane = region.lane();
@@ -45,35 +41,40 @@ impl LossyReader {
             }
             position += 1;
         }
-        Self { region, position, lost: 0, copies: Box::new([Event::default(); Self::POLL_EVENTS_MAX]) }
+        Self { region, position, lost: 0 }
     }
 
-    /// Calls `on_event` for each event that is there, at most `max` and at most [`LossyReader::POLL_EVENTS_MAX`] of them. When
-    /// events were lost, it tells how many and reads none: the next call goes on behind them.
+    /// Calls `on_event` for each event that is there, at most `max` of them. When events were lost, it tells how many and
+    /// reads none: the next call goes on behind them.
     #[inline]
     pub fn poll(&mut self, max: usize, mut on_event: impl FnMut(Sequence, &Event)) -> LossyRead {
-        let wanted = max.min(Self::POLL_EVENTS_MAX);
-        let Some(read) = copy(&self.region, self.position, &mut self.copies[..wanted]) else {
-            return LossyRead { read: 0, lost: self.go_on() };
-        };
-        let first = self.position + 1;
-        self.position += read as u64;
-        for (event, sequence) in self.copies[..read].iter().zip(first..) {
-            on_event(Sequence(sequence), event);
+        let mut read = 0;
+        while read < max {
+            let next = self.position + 1;
+            match take(&self.region, next) {
+                Taken::Event(event) => {
+                    self.position = next;
+                    read += 1;
+                    on_event(Sequence(next), &event);
+                }
+                Taken::Overrun if read == 0 => return LossyRead { read, lost: self.go_on() },
+                Taken::Nothing | Taken::Overrun => break,
+            }
         }
         LossyRead { read, lost: 0 }
     }
 
-    /// Copies events that are there into `events`, from its start; what lies behind those that are told to have been read
-    /// may be overwritten with anything. The sequence of the first is [`LossyReader::next_sequence`] before the call. When
-    /// events were lost, it tells how many and reads none.
+    /// Copies events that are there into `events`, from its start. The sequence of the first is
+    /// [`LossyReader::next_sequence`] before the call. When events were lost, it tells how many and reads none.
     #[inline]
     pub fn read_into(&mut self, events: &mut [Event]) -> LossyRead {
-        let Some(read) = copy(&self.region, self.position, events) else {
-            return LossyRead { read: 0, lost: self.go_on() };
-        };
-        self.position += read as u64;
-        LossyRead { read, lost: 0 }
+        let max = events.len();
+        let mut places = events.iter_mut();
+        self.poll(max, |_, event| {
+            if let Some(place) = places.next() {
+                *place = *event;
+            }
+        })
     }
 
     /// Moves to half a ring behind the newest event and returns how many events that skips.
@@ -107,26 +108,26 @@ impl LossyReader {
     }
 }
 
-/// Copies the events behind `position` that are there, and returns how many; `None` when the writer may have been at work on
-/// the first of them: then all of it is worthless.
+/// What a look at a line brought.
+enum Taken {
+    /// The event, whole.
+    Event(Event),
+    /// The line still has an older event, or none.
+    Nothing,
+    /// A later event is in the line, or may have been on its way into it.
+    Overrun,
+}
+
 #[inline]
-fn copy(region: &Region, position: u64, events: &mut [Event]) -> Option<usize> {
+fn take(region: &Region, sequence: u64) -> Taken {
     let lane = region.lane();
-    let mut count = 0;
-    for (place, next) in events.iter_mut().zip(position + 1..) {
-        let line = lane.line(next);
-        let found = line.sequence();
-        if found != next {
-            // With an older event in its line, the next one has not come; with a newer one, it went by.
-            if count == 0 && found < next {
-                return Some(0);
-            }
-            break;
-        }
-        *place = line.payload();
-        count += 1;
+    let line = lane.line(sequence);
+    let found = line.sequence();
+    if found < sequence {
+        return Taken::Nothing;
     }
-    (lane.oldest_intact() <= position + 1).then_some(count)
+    let event = line.payload();
+    if found == sequence && lane.oldest_intact() <= sequence { Taken::Event(event) } else { Taken::Overrun }
 }
 
 impl fmt::Debug for LossyReader {

@@ -28,11 +28,11 @@
 //! whose line it has released; the writer keeps the smallest it knows of and reads the cursors again only when it runs into
 //! it, so a slow reader stops the writer, which counts how often and for how long ([`Writer::full_waits`],
 //! [`Writer::full_time`]), and nothing is lost. For a [`LossyReader`] nobody waits: the writer says an eighth of the ring
-//! ahead what it is going to overwrite, and the reader looks at that word after it has copied lines out; what it lost it
+//! ahead what it is going to overwrite, and the reader looks at that word after it has copied a line out; what it lost it
 //! knows exactly.
 //!
 //! # Guarantees
-//! - No allocation after [`Ring::new`] and the making of a lossy reader, no lock, no system call, no waiting inside any call.
+//! - No allocation after [`Ring::new`] and [`Ring::writer`], no lock, no system call, no waiting inside any call.
 //! - Readers may join and leave while it runs. One that joins stands behind the newest event; a gating one that is dropped,
 //!   also by a panic, no longer holds the writer.
 //! - The writer dropped, also by a panic, closes the ring: readers get the rest and then see the end.

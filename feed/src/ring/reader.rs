@@ -31,11 +31,12 @@ impl Reader {
     #[inline]
     pub fn poll(&mut self, max: usize, mut on_event: impl FnMut(Sequence, &Event)) -> usize {
         let mut position = self.position;
-        let end = position + max.min(self.region.capacity_lines()) as u64;
-        while position < end {
-            let Some(event) = self.region.lane().line(position + 1).read(position + 1) else { break };
-            position += 1;
-            on_event(Sequence(position), &event);
+        'all: for lines in self.region.lane().lines_from(position + 1, max) {
+            for line in lines {
+                let Some(event) = line.read(position + 1) else { break 'all };
+                position += 1;
+                on_event(Sequence(position), &event);
+            }
         }
         self.release_to(position)
     }
@@ -44,13 +45,13 @@ impl Reader {
     /// sequences run from the [`Reader::next_sequence`] before the call.
     #[inline]
     pub fn read_into(&mut self, events: &mut [Event]) -> usize {
-        let mut position = self.position;
-        for place in events.iter_mut().take(self.region.capacity_lines()) {
-            let Some(event) = self.region.lane().line(position + 1).read(position + 1) else { break };
-            position += 1;
-            *place = event;
-        }
-        self.release_to(position)
+        let max = events.len();
+        let mut places = events.iter_mut();
+        self.poll(max, |_, event| {
+            if let Some(place) = places.next() {
+                *place = *event;
+            }
+        })
     }
 
     /// The events that are there, at most `max` and at most a ring's capacity of them. Those that were taken from it are

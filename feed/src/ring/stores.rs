@@ -1,9 +1,10 @@
-//! How lines are stored: hints to the processor, and whole lines at once where it can.
+//! How a batch of lines is stored: word by word, or, on x86-64, put together first and then moved in as a whole.
 //!
-//! A line that is written by one store of 64 bytes is written without being fetched first. Its eight words become visible
-//! in no stated order, so such a line counts as unread until the sequence of the batch's first line is stored after it, with
-//! Release. To Rust, a store of a whole line is eight relaxed atomic stores: aligned words of 64 bits are never torn on
-//! x86-64, the instruction's memory is atomic words only, and stores are seen in the order of the program.
+//! A core that stores words of a line which another core has read must first fetch that line. The processor's string move
+//! writes whole lines and fetches nothing. It makes its words visible in no stated order, so lines that were moved count as
+//! unread until the sequence of the batch's first line is stored after them, with Release: that is the order which the
+//! processor's manuals promise for a store behind a string move. To Rust, `rep movsq` to lines is a row of relaxed atomic
+//! stores of 64 bits.
 
 #![allow(unsafe_code)]
 
@@ -13,45 +14,73 @@ use tickcore_book::Event;
 /// How many lines ahead a writer of single events asks for the right to write. Of 0, 2, 4, 8 and 16, 4 was best.
 pub(super) const SINGLE_AHEAD_LINES: u64 = 4;
 
-/// The same for a writer of batches. 16 and 32 were equal, 8 and 0 slower.
-#[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
-const BATCH_AHEAD_LINES: usize = 16;
+/// Lines that are put together at most: 16 KB, which stay in the first-level cache.
+pub(super) const STAGE_LINES_MAX: usize = 256;
 
-/// What this processor can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stores {
-    has_whole_lines: bool,
+/// Fewer lines are stored word by word: a string move takes its time to begin.
+const MOVED_LINES_MIN: usize = 32;
+
+/// Whether this build moves lines as a whole.
+const HAS_MOVES: bool = cfg!(all(target_arch = "x86_64", not(loom), not(miri)));
+
+/// A line before it is moved into the ring.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+struct StagedLine {
+    sequence: u64,
+    event: Event,
 }
 
-impl Stores {
-    /// Asks the processor. Costs a load after the first time.
-    pub(super) fn detect() -> Self {
-        #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
-        let has_whole_lines = std::arch::is_x86_feature_detected!("avx512f");
-        #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
-        let has_whole_lines = false;
-        Self { has_whole_lines }
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<StagedLine>() == size_of::<Line>());
+
+/// Where a writer puts lines together.
+#[derive(Debug)]
+pub(super) struct Stage {
+    lines: Box<[StagedLine]>,
+}
+
+impl Stage {
+    /// A stage for batches of up to `lines_max` lines.
+    pub(super) fn new(lines_max: usize) -> Self {
+        let lines = if HAS_MOVES && lines_max >= MOVED_LINES_MIN { lines_max.min(STAGE_LINES_MAX) } else { 0 };
+        Self { lines: vec![StagedLine::default(); lines].into_boxed_slice() }
     }
 
-    /// What every processor can do.
-    #[cfg(test)]
-    pub(super) const PORTABLE: Self = Self { has_whole_lines: false };
-
-    /// Writes `events` with their sequences from `first` on into the ring of `lines`, in no stated order. False when this
-    /// processor cannot: nothing was written.
+    /// Writes `events` with their sequences from `first` on into the ring of `lines`, in no stated order. False when that
+    /// does not pay or is not possible: nothing was written.
     #[inline]
-    pub(super) fn write_whole_lines(self, lines: &[Line], first: u64, events: &[Event]) -> bool {
-        if !self.has_whole_lines {
+    pub(super) fn move_in(&mut self, lines: &[Line], first: u64, events: &[Event]) -> bool {
+        if !(MOVED_LINES_MIN..=self.lines.len()).contains(&events.len()) {
             return false;
         }
-        #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
-        // SAFETY: `detect` has found AVX-512F.
-        unsafe {
-            write_lines_of_64_bytes(lines, first, events);
+        let staged = &mut self.lines[..events.len()];
+        for ((line, event), sequence) in staged.iter_mut().zip(events).zip(first..) {
+            *line = StagedLine { sequence, event: *event };
         }
-        #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
-        let _ = (lines, first, events);
+        let start = first.wrapping_sub(1) as usize & (lines.len() - 1);
+        let (before_wrap, behind_wrap) = staged.split_at(staged.len().min(lines.len() - start));
+        move_lines(&lines[start..], before_wrap);
+        move_lines(lines, behind_wrap);
         true
+    }
+}
+
+/// Moves `staged` to the beginning of `lines`.
+fn move_lines(lines: &[Line], staged: &[StagedLine]) {
+    assert!(staged.len() <= lines.len(), "{} lines do not go into {}", staged.len(), lines.len());
+    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+    // SAFETY: reads as many lines as there are staged and writes as many to the ring, which has them, as asserted. A line of
+    // the ring is eight aligned atomic words, which a shared reference allows to be written; each is stored at once. The
+    // direction flag is clear, as the calling convention has it.
+    unsafe {
+        core::arch::asm!(
+            "rep movsq",
+            inout("rsi") staged.as_ptr() => _,
+            inout("rdi") lines.as_ptr() => _,
+            inout("rcx") staged.len() * (size_of::<StagedLine>() / size_of::<u64>()) => _,
+            options(nostack, preserves_flags),
+        );
     }
 }
 
@@ -65,38 +94,4 @@ pub(super) fn prefetch_for_write(line: &Line) {
     }
     #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
     let _ = line;
-}
-
-/// # Safety
-/// The processor must have AVX-512F.
-#[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
-#[target_feature(enable = "avx512f")]
-unsafe fn write_lines_of_64_bytes(lines: &[Line], first: u64, events: &[Event]) {
-    /// All words of a line but the first, which is the sequence.
-    const PAYLOAD: u16 = 0b1111_1110;
-    let mask = lines.len() - 1;
-    let mut place = first.wrapping_sub(1) as usize;
-    let mut sequence = first;
-    for event in events {
-        prefetch_for_write(&lines[place.wrapping_add(BATCH_AHEAD_LINES) & mask]);
-        let line: *const Line = &raw const lines[place & mask];
-        // SAFETY: the load takes the 56 bytes of the event: the word before it is masked out, and a masked word cannot
-        // fault. The store goes to one whole line, which is 64 bytes, aligned to 64, and consists of atomic words, which a
-        // shared reference allows to be written.
-        unsafe {
-            core::arch::asm!(
-                "vpbroadcastq {words}, {sequence}",
-                "vmovdqu64 {words}{{{payload}}}, [{event} - 8]",
-                "vmovdqa64 [{line}], {words}",
-                words = out(zmm_reg) _,
-                payload = in(kreg) PAYLOAD,
-                sequence = in(reg) sequence,
-                event = in(reg) event,
-                line = in(reg) line,
-                options(nostack, preserves_flags),
-            );
-        }
-        place = place.wrapping_add(1);
-        sequence += 1;
-    }
 }

@@ -33,6 +33,17 @@ pub(super) fn yield_now() {
     loom::thread::yield_now();
 }
 
+/// Sleeps for `timeout`, or until somebody unparks the thread.
+pub(super) fn park(timeout: core::time::Duration) {
+    #[cfg(not(loom))]
+    std::thread::park_timeout(timeout);
+    #[cfg(loom)]
+    {
+        let _ = timeout;
+        loom::thread::yield_now();
+    }
+}
+
 /// Tells loom when a payload is read and written, so that it fails on accesses that nothing orders.
 ///
 /// The payload itself is atomic words, on which loom reports stale values but not a write that comes too early: it never

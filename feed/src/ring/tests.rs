@@ -176,7 +176,6 @@ fn claimed_lines_are_there_all_at_once_or_not_at_all() {
     let mut claim = writer.claim(100).unwrap();
     assert_eq!(claim.room(), 2, "an eighth of the ring");
     claim.push(&event(7));
-    drop(claim);
     assert_eq!((read_all(&mut reader), writer.last_sequence()), (vec![], Sequence(0)), "nothing was committed");
     for turn in 0..20 {
         let mut claim = writer.claim(2).unwrap();
@@ -229,22 +228,23 @@ fn how_long_a_ring_was_full_is_counted() {
     assert!(writer.full_time() >= FULL_FOR && writer.full_waits() == 1);
 }
 
-/// Whole lines at once and word by word are the same ring.
+/// Moved in as a whole and stored word by word are the same lines, over the wrap too.
 #[test]
 fn every_way_to_store_a_batch_gives_the_same_lines() {
-    use super::stores::Stores;
-    let events: Vec<Event> = (0..7)
+    use super::stores::Stage;
+    let events: Vec<Event> = (0..100)
         .map(|number| {
             Event::from_words([1, 2, 3, 5, 7, 11, 13].map(|factor: u64| (number + 1) * (factor << 40 | factor)))
         })
         .collect();
-    for stores in [Stores::PORTABLE, Stores::detect()] {
-        let lane = Lane::new(8).unwrap();
-        for first in 1..=40 {
-            for count in 0..=events.len() {
-                lane.write_batch(first, &events[..count], stores);
+    for stage_lines in [0, 64, 1_000] {
+        let mut stage = Stage::new(stage_lines);
+        let lane = Lane::new(128).unwrap();
+        for first in 1..=300 {
+            for count in [0, 1, 2, 32, 33, 34, 65, 66, 100] {
+                lane.write_batch(first, &events[..count], &mut stage);
                 for (event, sequence) in events[..count].iter().zip(first..) {
-                    assert_eq!(lane.line(sequence).read(sequence).as_ref(), Some(event), "{stores:?}");
+                    assert_eq!(lane.line(sequence).read(sequence).as_ref(), Some(event), "{stage_lines}");
                 }
             }
         }

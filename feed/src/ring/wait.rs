@@ -4,6 +4,7 @@
 //! is ever woken: waking costs the other side a system call, and a hot thread makes none.
 
 use super::sync;
+use core::time::Duration;
 
 /// How to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,11 +15,21 @@ pub enum Wait {
     /// Spin for [`Wait::SPINS_MAX`] idle turns, then give the core away on each further one (a system call). For
     /// threads that share cores.
     SpinThenYield,
+    /// Spin, then yield for [`Wait::YIELDS_MAX`] idle turns, then sleep for [`Wait::PARK_TIMEOUT`] on each further one. For
+    /// threads that may find an event up to that much later, and the kernel's own delay. Nobody wakes it, but
+    /// [`std::thread::Thread::unpark`] ends a sleep early, which is for threads that are not hot.
+    SpinThenPark,
 }
 
 impl Wait {
     /// Idle turns in a row before [`Wait::SpinThenYield`] begins to yield: a few microseconds of pauses.
     pub const SPINS_MAX: u32 = 64;
+
+    /// Further idle turns before [`Wait::SpinThenPark`] begins to sleep.
+    pub const YIELDS_MAX: u32 = 16;
+
+    /// How long [`Wait::SpinThenPark`] sleeps at a time.
+    pub const PARK_TIMEOUT: Duration = Duration::from_micros(50);
 
     /// A waiter of this kind.
     #[must_use]
@@ -38,11 +49,14 @@ impl Waiter {
     /// Waits for one turn. Under [`Wait::Spin`] never a system call.
     #[inline]
     pub fn idle(&mut self) {
-        if self.is_yielding() {
-            sync::yield_now();
-        } else {
+        if !self.is_yielding() {
             self.spins = self.spins.saturating_add(1);
             sync::spin();
+        } else if self.wait == Wait::SpinThenPark && self.spins >= Wait::SPINS_MAX + Wait::YIELDS_MAX {
+            sync::park(Wait::PARK_TIMEOUT);
+        } else {
+            self.spins = self.spins.saturating_add(1);
+            sync::yield_now();
         }
     }
 
@@ -52,10 +66,10 @@ impl Waiter {
         self.spins = 0;
     }
 
-    /// Whether the next [`Waiter::idle`] gives the core away.
+    /// Whether the next [`Waiter::idle`] gives the core away, by yielding or by sleeping.
     #[inline]
     pub fn is_yielding(&self) -> bool {
-        self.wait == Wait::SpinThenYield && self.spins >= Wait::SPINS_MAX
+        self.wait != Wait::Spin && self.spins >= Wait::SPINS_MAX
     }
 }
 
@@ -73,6 +87,19 @@ mod tests {
         assert!(waiter.is_yielding());
         waiter.idle();
         assert!(waiter.is_yielding());
+        waiter.reset();
+        assert!(!waiter.is_yielding());
+    }
+
+    #[test]
+    fn parking_begins_after_spins_and_yields_and_ends_by_itself() {
+        let mut waiter = Wait::SpinThenPark.waiter();
+        for _ in 0..Wait::SPINS_MAX + Wait::YIELDS_MAX {
+            waiter.idle();
+        }
+        let start = std::time::Instant::now();
+        waiter.idle();
+        assert!(start.elapsed() >= Wait::PARK_TIMEOUT);
         waiter.reset();
         assert!(!waiter.is_yielding());
     }

@@ -1,7 +1,7 @@
 //! The one thread that writes.
 
 use super::region::Region;
-use super::stores::{SINGLE_AHEAD_LINES, Stores, prefetch_for_write};
+use super::stores::{SINGLE_AHEAD_LINES, STAGE_LINES_MAX, Stage, prefetch_for_write};
 use super::sync::{Arc, Ordering};
 use core::fmt;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ pub struct Full;
 /// the readers' cursors when the room that it knows of is used up.
 pub struct Writer {
     region: Arc<Region>,
-    stores: Stores,
+    stage: Stage,
     /// Last published sequence.
     head: u64,
     /// Highest sequence that may be written at once: claimed, and within `limit`. Never below `head`.
@@ -41,7 +41,7 @@ impl Writer {
         let claim_lines = region.lane().claim_lines() as u64;
         Self {
             region,
-            stores: Stores::detect(),
+            stage: Stage::new(claim_lines as usize),
             head: 0,
             claimed: 0,
             limit: capacity_lines,
@@ -71,19 +71,19 @@ impl Writer {
 
     /// Publishes as many of `events`, from the first, as there is room for, and returns how many.
     ///
-    /// Readers see them group by group, at most an eighth of the ring in each: a group is there all at once, so that no
+    /// Readers see them group by group, at most 256 events and an eighth of the ring in each: a group is there all at once, so that no
     /// reader is at a line while the next one is being written. An event that must not wait for those behind it is published
     /// on its own.
     #[inline]
     pub fn publish_batch(&mut self, events: &[Event]) -> usize {
         let mut rest = events;
         while !rest.is_empty() {
-            let wanted = rest.len().min(self.claim_lines as usize);
+            let wanted = rest.len().min(self.claim_lines as usize).min(STAGE_LINES_MAX);
             let (group, behind) = rest.split_at(self.room_for(wanted));
             if group.is_empty() {
                 break;
             }
-            self.region.lane().write_batch(self.head + 1, group, self.stores);
+            self.region.lane().write_batch(self.head + 1, group, &mut self.stage);
             self.head += group.len() as u64;
             rest = behind;
         }
