@@ -191,6 +191,7 @@ fn report(
         format: outcome.source.format(),
         counts: &counts,
         times_are_since_midnight: base == TimeBase::Midnight,
+        pace: args.pace,
     };
     if let Some(journal) = &outcome.journal {
         journal.notices.iter().for_each(|notice| eprintln!("tickcore: {notice}"));
