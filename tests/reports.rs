@@ -29,6 +29,8 @@ fn a_report_is_written_and_shown_again() {
         assert!(text.contains("Value") && text.contains("Total count"), "{name}: {text}");
     }
     let page = fs::read_to_string(directory.join("report.html")).unwrap();
+    let seeded = replay(&sample::path()).args(["--pace", "poisson:2000000"]).succeed().stdout;
+    assert!(seeded.contains("poisson:2000000:1"), "the seed is printed: {seeded}");
     fs::remove_file(directory.join("report.html")).unwrap();
 
     let json = report_json(&directory);

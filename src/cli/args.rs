@@ -78,9 +78,9 @@ pub(crate) enum Verb {
     Stat(StatArgs),
     /// Show the latencies that replay --report stored, and write its page again.
     #[command(after_help = "Examples:\n  \
-        tickcore report latency/                      table and percentile plot; writes latency/report.html\n  \
-        tickcore report latency/ --json               the same figures for scripts\n  \
-        tickcore report other.hlog                    an interval log of any program that uses HdrHistogram\n\n\
+        tickcore report latency/            table and plot; writes latency/report.html\n  \
+        tickcore report latency/ --json     the same figures for scripts\n  \
+        tickcore report other.hlog          an interval log of any program with HdrHistogram\n\n\
         What the figures say and do not say: docs/BENCHMARKING.md.")]
     Report(super::report::ReportArgs),
     /// Tell whether one command, or one stored report, is slower than another: exit status 1 when it is.
@@ -88,10 +88,11 @@ pub(crate) enum Verb {
         tickcore compare --repeat 20 -- ./old replay day.itch --json -- ./new replay day.itch --json\n  \
         tickcore compare --threshold 3 --html diff.html -- sh -c 'make test' -- sh -c 'make -j2 test'\n  \
         tickcore compare latency-monday/ latency-tuesday/\n\n\
-        Commands run in turn, in random order within each pair. Figures come from the JSON that tickcore's replay or\n\
-        scorecards print with --json, else the wall time counts. A verdict is one of regression (exit status 1),\n\
-        improvement, same, and cannot tell: the whole interval of the median ratio must lie on one side of the\n\
-        threshold. Stored reports are scaled by the calibration that each carries. See docs/BENCHMARKING.md.")]
+        Commands run in turn, in random order within each pair. Figures come from the JSON\n\
+        that replay or a scorecard prints with --json, else the wall time counts. The\n\
+        verdict is regression (exit status 1), improvement, same, or cannot tell: the whole\n\
+        interval of the median ratio has to lie on one side of the threshold. Stored reports\n\
+        are scaled by the calibration that each carries. See docs/BENCHMARKING.md.")]
     Compare(super::compare::CompareArgs),
     /// Print a completion script for a shell.
     Completions {

@@ -219,6 +219,7 @@ fn report(
         counts: &counts,
         times_are_since_midnight: base == TimeBase::Midnight,
         spread,
+        pace: args.pace,
     };
     if let Some(journal) = &outcome.journal {
         journal.notices.iter().for_each(|notice| eprintln!("tickcore: {notice}"));

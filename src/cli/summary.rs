@@ -7,6 +7,7 @@ use tickcore::book::{Anomaly, LOOKAHEAD_EVENTS};
 use tickcore::feed::source::{Counts, Format};
 use tickcore::latency::{Recorder, Summary};
 use tickcore::outcome::{CoreOutcome, End, JournalOutcome, MachineOutcome, Outcome};
+use tickcore::pace::Pace;
 use tickcore::topology::Role;
 
 /// What stands in a summary beside the outcome itself.
@@ -17,6 +18,7 @@ pub(crate) struct Described<'d> {
     pub(crate) counts: &'d Counts,
     pub(crate) times_are_since_midnight: bool,
     pub(crate) spread: &'d Spread,
+    pub(crate) pace: Pace,
 }
 
 /// The JSON object of `replay --json`: its keys are a contract.
@@ -53,6 +55,7 @@ pub(crate) fn json<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
         "bbo_changes": books.bbo_changes,
         "state_digest": digest(books.state_digest),
         "stream_digest": digest(books.stream_digest),
+        "pace": described.pace.to_string(),
         "elapsed_ns": outcome.elapsed_ns,
         "ns_per_message": per_message(outcome.elapsed_ns, counts.messages),
         "messages_per_second": per_second(outcome.elapsed_ns, counts.messages),
@@ -192,6 +195,9 @@ pub(crate) fn text<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
     if let (Some(changes), Some(state), Some(stream)) = (books.bbo_changes, books.state_digest, books.stream_digest) {
         rows.push(("BBO changes", grouped(changes)));
         rows.push(("digests", format!("state {state:016x}, stream {stream:016x}")));
+    }
+    if described.pace != Pace::Max {
+        rows.push(("pace", described.pace.to_string()));
     }
     rows.push((
         "time",

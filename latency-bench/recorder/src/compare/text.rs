@@ -10,6 +10,7 @@ pub(crate) fn value_text(value: f64, unit: &str) -> String {
     match unit {
         "ns" => short_ns(value),
         "" => short(value),
+        rate if rate.starts_with('/') => format!("{}{}", short(value), printable(rate)),
         unit => format!("{} {}", short(value), printable(unit)),
     }
 }
@@ -95,7 +96,7 @@ B  new
 
 figure       A       B  B worse by             interval  verdict
 time    100 ns  105 ns      +5.0 %      +5.0 % … +5.0 %  regression
-rate    100 /s   50 /s    +100.0 %  +100.0 % … +100.0 %  regression (shown only)
+rate     100/s    50/s    +100.0 %  +100.0 % … +100.0 %  regression (shown only)
 
 regression: B is slower by more than the threshold of 1.0 %
 ";
