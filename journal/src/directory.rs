@@ -1,40 +1,20 @@
-//! A journal's directory: its lock, its list of segments, and reading a segment through a window.
-//!
-//! Everything that reads or repairs a journal touches files through this module alone.
+//! A journal's directory: its list of segments, and reading a segment through a window.
 
 use crate::fault::{Damage, Fault, OpenError};
 use crate::format::{BLOCK_BYTES, FrameHeader, SegmentFooter, SegmentHeader, SegmentIdentity, WRITE_UNIT_BYTES};
+use crate::medium::{Access, Medium, MediumFile};
 use crate::memory::Block;
-use rustix::fs::{FlockOperation, SeekFrom, flock, seek};
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tickcore_book::Sequence;
 
-/// Name of the lock's file.
-pub(crate) const LOCK_FILE: &str = "lock";
 /// How files of segments end.
 pub(crate) const SEGMENT_EXTENSION: &str = "tcj";
 /// How much is read at once.
 const WINDOW_BYTES: usize = 1 << 20;
-
-/// Takes the directory's lock, or returns `None` when another process has it. It is held until the file is closed.
-pub(crate) fn lock(directory: &Path) -> io::Result<Option<File>> {
-    let file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(directory.join(LOCK_FILE))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(cause) => Err(cause.into()),
-    }
-}
-
-/// Makes the names in a directory durable.
-pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
 
 /// One valid segment.
 #[derive(Clone, Debug)]
@@ -50,7 +30,7 @@ pub(crate) struct Segment {
 /// All segments of a directory, in the order of their headers.
 #[derive(Debug)]
 pub(crate) struct Catalog {
-    pub(crate) directory: PathBuf,
+    pub(crate) medium: Arc<dyn Medium>,
     pub(crate) segments: Vec<Segment>,
     /// Files prepared for a segment that was never begun: no valid header, and no frame.
     pub(crate) unused: Vec<String>,
@@ -59,16 +39,19 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// Reads the header of every segment in `directory`.
-    pub(crate) fn load(directory: &Path) -> Result<Self, OpenError> {
+    /// Reads the header of every segment.
+    pub(crate) fn load(medium: &Arc<dyn Medium>) -> Result<Self, OpenError> {
+        let directory = medium.path();
         let mut segments = Vec::new();
         let mut unused = Vec::new();
         let mut damages = Vec::new();
         // Numbers of segments that are there, but damaged: their absence from the list is no second finding.
         let mut damaged_numbers = Vec::new();
-        for file in segment_files(directory).map_err(|cause| OpenError::Io { path: directory.to_owned(), cause })? {
+        for file in
+            segment_files(medium.as_ref()).map_err(|cause| OpenError::Io { path: directory.to_owned(), cause })?
+        {
             let path = directory.join(&file);
-            match identify(&path).map_err(|cause| OpenError::Io { path, cause })? {
+            match identify(medium.as_ref(), &file).map_err(|cause| OpenError::Io { path, cause })? {
                 Identified::Segment(segment) => segments.push(*segment),
                 Identified::Unused => unused.push(file),
                 Identified::Damaged { fault, number, first_sequence } => {
@@ -83,42 +66,36 @@ impl Catalog {
         remove_duplicates(&mut segments, &mut damages);
         find_missing(&segments, &damaged_numbers, &mut damages);
         damages.sort_by_key(|damage| damage.sequence);
-        Ok(Self { directory: directory.to_owned(), segments, unused, damages })
+        Ok(Self { medium: Arc::clone(medium), segments, unused, damages })
     }
 
     /// As [`Catalog::load`], for those who cannot go on with damage or with nothing.
-    pub(crate) fn load_whole(directory: &Path) -> Result<Self, OpenError> {
-        let mut catalog = Self::load(directory)?;
+    pub(crate) fn load_whole(medium: &Arc<dyn Medium>) -> Result<Self, OpenError> {
+        let mut catalog = Self::load(medium)?;
         if !catalog.damages.is_empty() {
             return Err(catalog.damages.swap_remove(0).into());
         }
         if catalog.segments.is_empty() {
-            return Err(OpenError::NotAJournal { path: directory.to_owned() });
+            return Err(OpenError::NotAJournal { path: medium.path().to_owned() });
         }
         Ok(catalog)
     }
 
     /// A window on segment `index`.
     pub(crate) fn open(&self, index: usize) -> io::Result<Window> {
-        Window::open(&self.path(index))
+        Window::open(self.medium.as_ref(), &self.segments[index].file)
     }
 
     /// The path of segment `index`.
     pub(crate) fn path(&self, index: usize) -> PathBuf {
-        self.directory.join(&self.segments[index].file)
+        self.medium.path().join(&self.segments[index].file)
     }
 }
 
-/// Names of the files in `directory` that may hold segments, sorted.
-pub(crate) fn segment_files(directory: &Path) -> io::Result<Vec<String>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        if Path::new(&name).extension().is_some_and(|extension| extension == SEGMENT_EXTENSION) {
-            files.push(name.to_string_lossy().into_owned());
-        }
-    }
-    files.sort();
+/// Names of the files that may hold segments, sorted.
+pub(crate) fn segment_files(medium: &dyn Medium) -> io::Result<Vec<String>> {
+    let mut files = medium.list()?;
+    files.retain(|name| Path::new(name).extension().is_some_and(|extension| extension == SEGMENT_EXTENSION));
     Ok(files)
 }
 
@@ -134,8 +111,8 @@ enum Identified {
     Gone,
 }
 
-fn identify(path: &Path) -> io::Result<Identified> {
-    let mut window = match Window::open(path) {
+fn identify(medium: &dyn Medium, file: &str) -> io::Result<Identified> {
+    let mut window = match Window::open(medium, file) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Identified::Gone),
         window => window?,
     };
@@ -149,8 +126,7 @@ fn identify(path: &Path) -> io::Result<Identified> {
                 }
                 _ => None,
             };
-            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            return Ok(Identified::Segment(Box::new(Segment { file, header, footer, length })));
+            return Ok(Identified::Segment(Box::new(Segment { file: file.to_owned(), header, footer, length })));
         }
         Err(fault) => fault,
     };
@@ -237,22 +213,39 @@ pub(crate) struct Survey {
     pub(crate) end: u64,
 }
 
+thread_local! {
+    /// The memory of the window that this thread closed last: a directory has many segments, and most are glanced at.
+    static SPARE_MEMORY: Cell<Option<Block>> = const { Cell::new(None) };
+}
+
 /// A file read in large pieces that stay in memory until they are left behind.
 pub(crate) struct Window {
-    file: File,
-    memory: Block,
+    file: Box<dyn MediumFile>,
+    /// There, but for the moment of dropping.
+    memory: Option<Block>,
     start: u64,
     filled: usize,
 }
 
+impl Drop for Window {
+    fn drop(&mut self) {
+        SPARE_MEMORY.set(self.memory.take());
+    }
+}
+
 impl Window {
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: File::open(path)?, memory: Block::new(WINDOW_BYTES)?, start: 0, filled: 0 })
+    pub(crate) fn open(medium: &dyn Medium, name: &str) -> io::Result<Self> {
+        let file = medium.open(name, Access::Read)?;
+        let memory = match SPARE_MEMORY.take() {
+            Some(memory) => memory,
+            None => Block::new(WINDOW_BYTES)?,
+        };
+        Ok(Self { file, memory: Some(memory), start: 0, filled: 0 })
     }
 
     /// The file's length now.
     pub(crate) fn length(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        self.file.length()
     }
 
     /// Forgets what was read, so that a live file is looked at anew.
@@ -272,7 +265,8 @@ impl Window {
 
     /// What of `offset..offset + length` is in memory: all of it, if [`Window::at`] has just given it.
     pub(crate) fn cached(&self, offset: u64, length: usize) -> &[u8] {
-        let filled = &self.memory.bytes()[..self.filled];
+        let Some(memory) = &self.memory else { return &[] };
+        let filled = &memory.bytes()[..self.filled];
         let Some(from) = offset.checked_sub(self.start).map(|from| from as usize) else { return &[] };
         filled.get(from..).map_or(&[], |rest| &rest[..length.min(rest.len())])
     }
@@ -284,22 +278,22 @@ impl Window {
             Some(from) if (from as usize) < old.1 => from as usize..old.1,
             _ => 0..0,
         };
-        if self.memory.bytes().len() < length {
+        let mut memory = self.memory.take().ok_or(io::ErrorKind::OutOfMemory)?;
+        if memory.bytes().len() < length {
             let mut larger = Block::new(length + WINDOW_BYTES)?;
-            larger.bytes_mut()[..kept.len()].copy_from_slice(&self.memory.bytes()[kept.clone()]);
-            self.memory = larger;
+            larger.bytes_mut()[..kept.len()].copy_from_slice(&memory.bytes()[kept.clone()]);
+            memory = larger;
         } else {
-            self.memory.bytes_mut().copy_within(kept.clone(), 0);
+            memory.bytes_mut().copy_within(kept.clone(), 0);
         }
         self.start = offset;
         self.filled = kept.len();
+        let memory = self.memory.insert(memory);
         while self.filled < length {
             let position = offset + self.filled as u64;
-            match self.file.read_at(&mut self.memory.bytes_mut()[self.filled..], position) {
-                Ok(0) => break,
-                Ok(count) => self.filled += count,
-                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
-                Err(cause) => return Err(cause),
+            match self.file.read_at(&mut memory.bytes_mut()[self.filled..], position)? {
+                0 => break,
+                count => self.filled += count,
             }
         }
         Ok(())
@@ -345,12 +339,7 @@ impl Window {
 
     /// The first write unit at or after `offset` that may hold anything but zeros, or `None` at the end of the file.
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
-        #[cfg(target_os = "linux")]
-        match seek(&self.file, SeekFrom::Data(offset)) {
-            Ok(found) => return Ok(Some((found & !(WRITE_UNIT_BYTES - 1)).max(offset))),
-            Err(rustix::io::Errno::NXIO) => return Ok(None),
-            Err(_) => {}
-        }
-        Ok((offset < self.length()?).then_some(offset))
+        let found = self.file.next_data(offset)?;
+        Ok(found.map(|found| (found & !(WRITE_UNIT_BYTES - 1)).max(offset)))
     }
 }

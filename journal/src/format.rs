@@ -5,6 +5,7 @@
 //! everything before it, so each byte of it is covered, the reserved ones too.
 
 use crate::checksum::Seed;
+use crate::defence::{Defence, stands};
 use crate::fault::Fault;
 use core::fmt;
 use core::mem::{offset_of, size_of};
@@ -232,6 +233,15 @@ impl SegmentIdentity {
     }
 }
 
+/// Refuses what belongs to another segment or to another place of this one.
+fn check_place(found: SegmentIdentity, at: u64, expected: SegmentIdentity, offset: u64) -> Result<(), Fault> {
+    match found.fault_against(expected) {
+        Some(fault) => Err(fault),
+        None if at != offset => Err(Fault::Offset { found: at }),
+        None => Ok(()),
+    }
+}
+
 /// A structure that ends in a checksum of itself, seeded by the segment that it names.
 trait Checksummed: FromBytes + IntoBytes + Immutable {
     fn identity(&self) -> SegmentIdentity;
@@ -248,7 +258,8 @@ trait Checksummed: FromBytes + IntoBytes + Immutable {
 
     fn check(&self) -> Result<(), Fault> {
         let (stated, computed) = (self.stated(), self.computed());
-        if stated == computed { Ok(()) } else { Err(Fault::HeaderChecksum { stated, computed }) }
+        let is_right = stated == computed || !stands(Defence::HeaderChecksum);
+        if is_right { Ok(()) } else { Err(Fault::HeaderChecksum { stated, computed }) }
     }
 }
 
@@ -301,10 +312,7 @@ impl FrameHeader {
 
     /// Refuses a header that belongs to another segment or to another place of this one.
     pub(crate) fn check_place(&self, expected: SegmentIdentity, offset: u64) -> Result<(), Fault> {
-        if let Some(fault) = self.identity().fault_against(expected) {
-            return Err(fault);
-        }
-        if self.offset == offset { Ok(()) } else { Err(Fault::Offset { found: self.offset }) }
+        check_place(self.identity(), self.offset, expected, offset)
     }
 
     /// Number of the frame's last record.
@@ -366,10 +374,7 @@ impl SegmentFooter {
 
     /// Refuses a footer that belongs to another segment or to another place of this one.
     pub(crate) fn check_place(&self, expected: SegmentIdentity, offset: u64) -> Result<(), Fault> {
-        if let Some(fault) = self.identity().fault_against(expected) {
-            return Err(fault);
-        }
-        if self.offset == offset { Ok(()) } else { Err(Fault::Offset { found: self.offset }) }
+        check_place(self.identity(), self.offset, expected, offset)
     }
 
     pub(crate) fn identity(&self) -> SegmentIdentity {

@@ -33,14 +33,18 @@
 //! ```
 
 mod checksum;
+mod defence;
 mod directory;
 mod fault;
 mod format;
 mod info;
+mod medium;
 mod memory;
 mod options;
 mod reader;
 mod recovery;
+#[cfg(test)]
+mod simulation;
 mod staging;
 mod status;
 mod storage;

@@ -8,10 +8,12 @@
 use crate::directory::Catalog;
 use crate::fault::{Damage, Fault, OpenError, ReadError};
 use crate::format::{JournalId, Record, Seal, SegmentFooter};
+use crate::medium::{DirectoryMedium, Medium};
 use crate::options::Metadata;
 use crate::walk::{Position, Step, Verdict, Walk, judge};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use tickcore_book::Sequence;
 
 /// How a journal ends.
@@ -57,7 +59,12 @@ impl Reader {
     /// If there is none, if files cannot be read, or if segments are missing, duplicate, foreign or have damaged
     /// headers.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let catalog = Catalog::load_whole(directory.as_ref())?;
+        Self::open_on(&DirectoryMedium::at(directory.as_ref()))
+    }
+
+    /// [`Reader::open`] on any medium.
+    pub(crate) fn open_on(medium: &Arc<dyn Medium>) -> Result<Self, OpenError> {
+        let catalog = Catalog::load_whole(medium)?;
         let header = catalog.segments[0].header;
         if let Err(fault) = Position::START.check(Position::of_header(&header)) {
             let file = catalog.segments[0].file.clone();
@@ -168,7 +175,7 @@ impl Reader {
 
     /// Lists the segments again: a writer may have added some.
     fn reload(&mut self) -> Result<(), ReadError> {
-        let catalog = Catalog::load_whole(&self.catalog.directory).map_err(|error| match error {
+        let catalog = Catalog::load_whole(&self.catalog.medium).map_err(|error| match error {
             OpenError::Damaged(damage) => ReadError::Damaged(damage),
             OpenError::Io { path, cause } => ReadError::Io { path, offset: 0, sequence: self.next_sequence(), cause },
             OpenError::NotAJournal { path } => {

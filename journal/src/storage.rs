@@ -50,7 +50,7 @@ pub(crate) enum Token {
 
 /// A file that the backend holds open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileSlot(usize);
+pub(crate) struct FileSlot(pub(crate) usize);
 
 /// Something to do.
 pub(crate) enum Operation {
@@ -163,7 +163,7 @@ fn direct_refusal(directory: &Path) -> Option<String> {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{CWD, StatxFlags, openat, statx};
-        let probe = directory.join(crate::directory::LOCK_FILE);
+        let probe = directory.join(crate::medium::LOCK_FILE);
         if let Err(cause) = openat(CWD, &probe, OFlags::RDWR | OFlags::CLOEXEC | OFlags::DIRECT, Mode::empty()) {
             return Some(format!("the file system refuses O_DIRECT ({cause})"));
         }

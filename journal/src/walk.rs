@@ -4,6 +4,7 @@
 //! damage.
 
 use crate::checksum::Seed;
+use crate::defence::{Defence, stands};
 use crate::directory::{Catalog, Window};
 use crate::fault::Fault;
 use crate::format::{
@@ -43,7 +44,7 @@ impl Position {
             let (expected, found) = (Sequence(self.next_sequence), Sequence(found.next_sequence));
             return Err(Fault::SequenceBroken { expected, found });
         }
-        if found.chain != self.chain {
+        if found.chain != self.chain && stands(Defence::Chain) {
             return Err(Fault::ChainBroken { expected: self.chain, found: found.chain });
         }
         Ok(())
@@ -161,7 +162,7 @@ impl Walk {
             return Ok(Step::Bad(Fault::CutShort { length: self.window.length()? }));
         }
         let (stated, computed) = (frame.payload_checksum, self.seed.checksum(&bytes[FRAME_HEADER_BYTES..]));
-        if stated != computed {
+        if stated != computed && stands(Defence::PayloadChecksum) {
             return Ok(Step::Bad(Fault::PayloadChecksum { stated, computed }));
         }
         self.frame = (self.offset, frame.record_count as usize);
@@ -260,7 +261,7 @@ pub(crate) fn judge(catalog: &Catalog, index: usize, walk: &mut Walk, fault: Fau
         }
         durable = durable.max(next.header.durable_sequence).max(survey.durable);
     }
-    Ok(if durable >= walk.position.next_sequence {
+    Ok(if durable >= walk.position.next_sequence && stands(Defence::DurableClaims) {
         Verdict::Damage(fault)
     } else if survey.end == walk.offset {
         Verdict::Unsealed

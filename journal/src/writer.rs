@@ -23,11 +23,13 @@ mod tests;
 pub use open::{CreateError, ResumeError, StartError};
 
 use crate::checksum::Seed;
+use crate::defence::{Defence, stands};
 use crate::format::{
     BLOCK_BYTES, EVENT_RECORDS, FORMAT_VERSION, FRAME_HEADER_BYTES, FRAME_HEADER_RECORDS, FRAME_MAGIC, FrameHeader,
     INPUT_STREAM, JournalId, MARKS_MAX, Mark, RECORD_BYTES, Record, Seal, SegmentHeader, WRITE_UNIT_BYTES,
     frame_bytes_for,
 };
+use crate::medium::Lock;
 use crate::memory::Block;
 use crate::options::{Backend, Metadata, Notice, Options, SyncPolicy, Watermarks};
 use crate::staging::Pool;
@@ -35,7 +37,6 @@ use crate::status::{StatusWriter, WriterState};
 use crate::storage::{Completion, Done, FileSlot, Operation, SegmentName, Storage, Token};
 use crate::walk::{Position, Tally};
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,12 +200,12 @@ pub struct Writer {
     storage: Box<dyn Storage>,
     completions: Vec<Completion>,
     published: Watermarks,
-    status: StatusWriter,
+    status: Option<StatusWriter>,
     stats: WriterStats,
     options: Options,
     metadata: Metadata,
     notices: Vec<Notice>,
-    _lock: File,
+    _lock: Box<dyn Lock>,
 }
 
 impl Writer {
@@ -339,7 +340,7 @@ impl Writer {
         match self.failure.take() {
             Some(failure) => Err(failure),
             None => {
-                self.status.set_state(WriterState::Finished);
+                self.set_state(WriterState::Finished);
                 Ok(self.watermarks())
             }
         }
@@ -404,12 +405,12 @@ impl Writer {
     /// Poisons the writer. The first failure stays.
     #[cold]
     fn fail(&mut self, action: &'static str, name: SegmentName, offset: u64, cause: io::Error) {
-        if self.failure.is_none() {
+        if self.failure.is_none() && stands(Defence::Poison) {
             let (file, durable) = (name.to_string(), self.durable());
             self.failure = Some(WriteError { action, file, offset, durable, cause: Arc::new(cause) });
             // Without an open frame every append comes to where the failure is reported.
             self.open = None;
-            self.status.set_state(WriterState::Failed);
+            self.set_state(WriterState::Failed);
         }
     }
 
@@ -529,6 +530,9 @@ impl Writer {
         if is_wanted && self.failure.is_none() && self.group.is_none() && self.written > self.durable {
             // Frames come into a segment only when all before are durable, so what is not is in this file.
             self.group = Some(self.written);
+            if !stands(Defence::DurableAfterSync) {
+                self.durable = self.written;
+            }
             self.stats.sync_count += 1;
             self.storage.submit(Token::Group, Operation::Sync { file: self.segment.file });
         }
@@ -580,8 +584,11 @@ impl Writer {
 
     /// Goes over to the next segment and begins to seal the last, once its header and all frames before are durable.
     fn enter_next_segment(&mut self) -> bool {
-        let is_durable = self.in_flight.is_empty() && self.durable == self.written && self.sealing.is_none();
-        match self.change.take_if(|change| change.is_header_durable && is_durable) {
+        let is_durable =
+            self.in_flight.is_empty() && self.durable == self.written || !stands(Defence::FooterAfterFrames);
+        let is_free = is_durable && self.sealing.is_none();
+        let is_known = |change: &Change| change.is_header_durable || !stands(Defence::HeaderBeforeFrames);
+        match self.change.take_if(|change| is_known(change) && is_free) {
             None => false,
             Some(change) => {
                 self.begin_seal(Seal::Full);
@@ -618,7 +625,12 @@ impl Writer {
             }
             (_, Ok(done)) => self.complete_other(token, done),
             (Token::Spare, Err(cause)) => self.spare = Spare::Failed(Some(cause)),
-            (_, Err(cause)) => self.fail_operation(token, cause),
+            (_, Err(cause)) => {
+                if !stands(Defence::Poison) {
+                    self.group = None;
+                }
+                self.fail_operation(token, cause);
+            }
         }
         if let Some(block) = block {
             self.pool.give_back(block);
@@ -629,7 +641,7 @@ impl Writer {
         let index = ticket.wrapping_sub(self.first_ticket) as usize;
         let (Some(frame), Some(block)) = (self.in_flight.get_mut(index), block) else { return };
         let from = frame.bytes_written + count;
-        if from >= frame.frame_bytes {
+        if from >= frame.frame_bytes || !stands(Defence::ShortWrites) {
             frame.bytes_written = frame.frame_bytes;
             return self.pool.give_back(block);
         }
@@ -706,17 +718,31 @@ impl Writer {
 
     /// Moves `written` over the writes that are done without one before that is not.
     fn advance_written(&mut self) {
-        while let Some(frame) = self.in_flight.pop_front_if(|frame| frame.is_written()) {
+        let may_skip = !stands(Defence::WrittenInOrder) && self.in_flight.iter().any(FrameInFlight::is_written);
+        while let Some(frame) = self.in_flight.pop_front_if(|frame| frame.is_written() || may_skip) {
             self.written = frame.last_sequence;
             self.first_ticket += 1;
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_without_syncs(&self) -> bool {
+        self.options.sync == SyncPolicy::None
     }
 
     fn publish(&mut self) {
         let watermarks = self.watermarks();
         if watermarks != self.published {
             self.published = watermarks;
-            self.status.publish(watermarks);
+            if let Some(status) = &self.status {
+                status.publish(watermarks);
+            }
+        }
+    }
+
+    fn set_state(&self, state: WriterState) {
+        if let Some(status) = &self.status {
+            status.set_state(state);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The writer on a medium that does not behave: slow, unordered, short, full, failing.
 
 use super::*;
+use crate::medium::DirectoryMedium;
 use crate::options::Capacities;
 use crate::{Reader, Tail, recover, verify};
 use proptest::prelude::*;
@@ -120,7 +121,8 @@ impl Rig {
         let directory = tempfile::tempdir().unwrap();
         let plan = Arc::new(Plan::default());
         let metadata = Metadata { capacities: Capacities::default(), ..Metadata::default() };
-        let writer = Writer::create_with(directory.path(), options, metadata, |inner| {
+        let medium = DirectoryMedium::at(directory.path());
+        let writer = Writer::create_on(&medium, options, metadata, |inner| {
             Box::new(Faulty { inner, plan: Arc::clone(&plan), held: Vec::new() })
         });
         Self { directory, writer: writer.unwrap(), plan }
