@@ -78,8 +78,16 @@ pub enum Fault {
         /// Checksum that is stated.
         found: u64,
     },
-    /// Counts, times, digest or sequences of a footer are not those of its segment.
-    #[error("the footer does not describe the frames before it")]
+    /// The highest time of a frame is not that of its records.
+    #[error("the highest time {stated} is stated, but the records have {found}")]
+    HighestTime {
+        /// What the header states.
+        stated: u64,
+        /// What the records have.
+        found: u64,
+    },
+    /// Counts, times, digest or sequences of a footer, or entries of an index, are not those of its segment.
+    #[error("the footer or its index does not describe the frames before it")]
     FooterMismatch,
     /// Bytes stand behind the footer.
     #[error("{bytes} bytes stand behind the footer")]
@@ -128,6 +136,7 @@ impl Fault {
                 | Self::SequenceBroken { .. }
                 | Self::ChainBroken { .. }
                 | Self::FooterMismatch
+                | Self::HighestTime { .. }
         )
     }
 }

@@ -15,8 +15,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[cfg(not(target_endian = "little"))]
 compile_error!("the journal's format is little-endian, and records are used in place");
 
-/// The version of the format that this package writes, and the only one so far.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version of the format that this package writes.
+pub const FORMAT_VERSION: u32 = 2;
+/// The oldest version that this package reads.
+pub const FORMAT_VERSION_MIN: u32 = 1;
 /// Every frame begins at a multiple of this many bytes and is padded to it; no such unit is written twice once durable.
 pub const WRITE_UNIT_BYTES: u64 = 4096;
 /// The largest frame that a reader accepts: a bound on what a damaged length can make it allocate.
@@ -110,8 +112,8 @@ pub(crate) struct FrameHeader {
     /// 0.
     pub(crate) reserved: u32,
     pub(crate) marks: [Mark; MARKS_MAX],
-    /// 0.
-    pub(crate) reserved_word: u64,
+    /// The highest exchange time of the records; 0 in version 1.
+    pub(crate) highest_time: u64,
     pub(crate) header_checksum: u64,
 }
 
@@ -168,10 +170,12 @@ pub(crate) struct SegmentFooter {
     pub(crate) last_checksum: u64,
     /// Number of a [`Seal`].
     pub(crate) seal: u32,
-    /// Bytes of a sparse index in front of the footer; 0, none is written yet.
+    /// Bytes of the sparse index in front of the footer; 0 in version 1, and where there is none.
     pub(crate) index_bytes: u32,
+    /// The highest exchange time of the records; 0 in version 1.
+    pub(crate) highest_time: u64,
     /// All 0.
-    pub(crate) reserved: [u64; 495],
+    pub(crate) reserved: [u64; 494],
     pub(crate) footer_checksum: u64,
 }
 
@@ -295,7 +299,7 @@ impl FrameHeader {
             return Err(Fault::NoFrame);
         }
         header.check()?;
-        if header.version != FORMAT_VERSION || header.record_kind != EVENT_RECORDS || header.stream != INPUT_STREAM {
+        if !is_known(header.version) || header.record_kind != EVENT_RECORDS || header.stream != INPUT_STREAM {
             return Err(Fault::Unsupported { version: header.version });
         }
         let capacity = (header.frame_bytes.saturating_sub(header.header_bytes)) as usize / RECORD_BYTES;
@@ -335,7 +339,7 @@ impl SegmentHeader {
             return Err(Fault::NoSegmentHeader);
         }
         header.check()?;
-        if header.version != FORMAT_VERSION {
+        if !is_known(header.version) {
             return Err(Fault::Unsupported { version: header.version });
         }
         if u64::from(header.header_bytes) != BLOCK_BYTES || header.input_bytes as usize > INPUT_BYTES_MAX {
@@ -363,10 +367,12 @@ impl SegmentFooter {
             return Err(Fault::NoFrame);
         }
         footer.check()?;
-        if footer.version != FORMAT_VERSION || Seal::from_number(footer.seal).is_none() {
+        if !is_known(footer.version) || Seal::from_number(footer.seal).is_none() {
             return Err(Fault::Unsupported { version: footer.version });
         }
-        if u64::from(footer.footer_bytes) != BLOCK_BYTES || footer.index_bytes != 0 {
+        let index_bytes = u64::from(footer.index_bytes);
+        let has_place = index_bytes.is_multiple_of(WRITE_UNIT_BYTES) && index_bytes < footer.offset;
+        if u64::from(footer.footer_bytes) != BLOCK_BYTES || !(index_bytes == 0 || has_place && footer.version > 1) {
             return Err(Fault::Length { found: u64::from(footer.footer_bytes) });
         }
         Ok(footer)
@@ -380,6 +386,11 @@ impl SegmentFooter {
     pub(crate) fn identity(&self) -> SegmentIdentity {
         Checksummed::identity(self)
     }
+}
+
+/// Whether this package reads a version.
+fn is_known(version: u32) -> bool {
+    (FORMAT_VERSION_MIN..=FORMAT_VERSION).contains(&version)
 }
 
 /// The number of bytes that a frame of `record_count` records takes on disk.

@@ -92,6 +92,7 @@ pub fn info(directory: impl AsRef<Path>) -> Result<Info, OpenError> {
                 record_count: footer.record_count,
                 first_time: footer.first_time,
                 last_time: footer.last_time,
+                highest_time: footer.highest_time,
                 digest: footer.digest,
             };
             let seal = Seal::from_number(footer.seal);

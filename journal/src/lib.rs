@@ -37,6 +37,7 @@ mod defence;
 mod directory;
 mod fault;
 mod format;
+mod index;
 mod info;
 mod medium;
 mod memory;
@@ -54,7 +55,8 @@ mod writer;
 
 pub use fault::{Damage, Fault, OpenError, ReadError};
 pub use format::{
-    FORMAT_VERSION, FRAME_BYTES_MAX, INPUT_BYTES_MAX, JournalId, MARKS_MAX, Mark, Record, Seal, WRITE_UNIT_BYTES,
+    FORMAT_VERSION, FORMAT_VERSION_MIN, FRAME_BYTES_MAX, INPUT_BYTES_MAX, JournalId, MARKS_MAX, Mark, Record, Seal,
+    WRITE_UNIT_BYTES,
 };
 pub use info::{Info, SegmentInfo, info};
 pub use options::{

@@ -78,6 +78,12 @@ pub enum SyncPolicy {
     /// One `fdatasync` after the other, each for all that was written before it began.
     #[default]
     EveryGroup,
+    /// As [`SyncPolicy::EveryGroup`], but not before so much time has passed since the last sync. Fewer syncs, records
+    /// durable later.
+    Every(Duration),
+    /// As [`SyncPolicy::EveryGroup`], but not before so many bytes were written since the last sync. What is less waits
+    /// for more, for the end of the segment, or for a flush.
+    EveryBytes(u64),
     /// Only when a segment is full and at the end. What the page cache or the disk's cache held is lost with the
     /// machine, and `durable` says so.
     None,
@@ -102,6 +108,8 @@ pub struct Options {
     pub linger: Duration,
     /// When written records are made durable.
     pub sync: SyncPolicy,
+    /// Bytes of frames from one entry of a segment's index to the next, at least. Default 1 MiB.
+    pub index_interval_bytes: u64,
     /// The best backend to try; from it the writer steps down. Default [`Backend::IoUringFixed`].
     pub backend: Backend,
     /// Whether to bypass the page cache where the file system allows it. Default true.
@@ -118,6 +126,7 @@ impl Default for Options {
             writes_in_flight: 8,
             linger: Duration::ZERO,
             sync: SyncPolicy::EveryGroup,
+            index_interval_bytes: 1 << 20,
             backend: Backend::IoUringFixed,
             is_direct: true,
         }

@@ -199,7 +199,7 @@ fn plan(catalog: &Catalog, recovery: &mut Recovery) -> Result<(Vec<Repair>, Jour
             Some(fault) => Some(judge(catalog, index, &mut walk, fault).map_err(io_error)?),
         };
         let (offset, position) = (walk.offset, walk.position);
-        let footer = |seal| Some(walk.tally.footer(&segment.header, offset, position, seal));
+        let footer = |seal| Some(walk.tally.footer(&segment.header, offset, 0, position, seal));
         let (footer, is_end) = match verdict {
             None => (None, false),
             Some(Verdict::Continues) => (footer(Seal::Full), false),

@@ -4,7 +4,7 @@
 //! writer submits, in any order and at its leisure; `runs` drives writers, readers and recovery through it and holds them
 //! to the journal's promises. There is no thread and no clock in it.
 
-mod disk;
+pub(crate) mod disk;
 mod runs;
 mod storage;
 

@@ -8,9 +8,9 @@
 //! What holds at all times, whatever the medium does:
 //! - `written` covers only records whose write, and every write before it, completed; `durable` only those that a sync
 //!   covers which began after that.
-//! - A frame comes into a segment only after the segment's header and every frame of the segments before are durable.
-//!   A footer is written only after all frames of its segment are durable, and a file is trimmed only after its footer
-//!   is. That is what recovery judges by.
+//! - A frame comes into a segment only after the segment's header is durable, and is called durable only after every
+//!   frame of the segments before is. A footer is written only after all frames of its segment are durable, and a file
+//!   is trimmed only after its footer is. That is what recovery judges by.
 //! - After a failed write or sync nothing is submitted any more and the watermarks stand still.
 //!
 //! Appending and polling do not allocate. Worst case of `append`: taking the next block, about 20 ns. Worst case of
@@ -26,9 +26,10 @@ use crate::checksum::Seed;
 use crate::defence::{Defence, stands};
 use crate::format::{
     BLOCK_BYTES, EVENT_RECORDS, FORMAT_VERSION, FRAME_HEADER_BYTES, FRAME_HEADER_RECORDS, FRAME_MAGIC, FrameHeader,
-    INPUT_STREAM, JournalId, MARKS_MAX, Mark, RECORD_BYTES, Record, Seal, SegmentHeader, WRITE_UNIT_BYTES,
-    frame_bytes_for,
+    INPUT_STREAM, JournalId, MARKS_MAX, Mark, RECORD_BYTES, Record, Seal, SegmentFooter, SegmentHeader,
+    WRITE_UNIT_BYTES, frame_bytes_for,
 };
+use crate::index::{IndexBuilder, IndexEntry};
 use crate::medium::Lock;
 use crate::memory::Block;
 use crate::options::{Backend, Metadata, Notice, Options, SyncPolicy, Watermarks};
@@ -45,6 +46,8 @@ use zerocopy::IntoBytes;
 
 /// How long a frame that is not full waits for records at least, when each write and sync stops the caller.
 const BLOCKING_LINGER: Duration = Duration::from_millis(1);
+/// From this length on, a frame that is closed before it is full ends with a whole write unit.
+const WHOLE_UNITS_FROM_BYTES: usize = 3 * WRITE_UNIT_BYTES as usize;
 /// How long `flush` and `finish` sleep at most before they look again.
 const DRIVE_WAIT: Duration = Duration::from_millis(1);
 
@@ -124,6 +127,7 @@ struct ClosedFrame {
 
 /// A frame that was handed to the storage.
 struct FrameInFlight {
+    file: FileSlot,
     last_sequence: u64,
     offset: u64,
     frame_bytes: usize,
@@ -156,10 +160,17 @@ enum Spare {
     Failed(Option<io::Error>),
 }
 
-/// The change to the next segment, which waits for its header and for the frames of the last to become durable.
+/// The change to the next segment, which waits for its header to become durable.
 struct Change {
     next: ActiveSegment,
     is_header_durable: bool,
+}
+
+/// A segment that takes no more frames, but whose frames are not all durable yet.
+struct Leaving {
+    segment: ActiveSegment,
+    /// Where it ends.
+    position: Position,
 }
 
 /// A segment whose frames are all durable, and whose footer is on its way.
@@ -167,6 +178,15 @@ struct Sealing {
     file: FileSlot,
     name: SegmentName,
     footer_offset: u64,
+    /// Bytes of index and footer.
+    write_bytes: usize,
+}
+
+/// A sync of a group of frames.
+#[derive(Clone, Copy)]
+struct Group {
+    /// The last record that it covers.
+    last_sequence: u64,
 }
 
 /// The one writer of a journal. See the module's documentation for what it guarantees.
@@ -184,13 +204,23 @@ pub struct Writer {
     first_ticket: u64,
     written: u64,
     durable: u64,
-    /// What the sync that is under way covers.
-    group: Option<u64>,
+    /// The last record that was handed to the storage.
+    submitted: u64,
+    /// The sync that is under way.
+    group: Option<Group>,
+    /// When the last sync of a group began, if the policy counts time.
+    group_at: Option<Duration>,
+    /// Bytes written since then, if it counts bytes.
+    unsynced_bytes: u64,
     segment: ActiveSegment,
+    index: IndexBuilder,
+    /// The index of the segment that is being left.
+    leaving_index: IndexBuilder,
     /// Header checksum of the last frame submitted.
     chain: u64,
     spare: Spare,
     change: Option<Change>,
+    leaving: Option<Leaving>,
     sealing: Option<Sealing>,
     /// Frames are not to wait for more records.
     is_flushing: bool,
@@ -325,10 +355,16 @@ impl Writer {
         self.is_finishing = true;
         self.drive(|writer| {
             writer.durable == writer.next_sequence - 1
+                && writer.leaving.is_none()
                 && writer.sealing.is_none()
+                && writer.change.is_none()
                 && !matches!(writer.spare, Spare::Preparing)
         })?;
-        self.begin_seal(Seal::Finished);
+        let position = Position { next_sequence: self.durable + 1, chain: self.chain };
+        let segment = &self.segment;
+        self.sealing = seal_segment(self.storage.as_mut(), &mut self.pool, segment, &self.index, |offset, length| {
+            segment.tally.footer(&segment.header, offset, length, position, Seal::Finished)
+        });
         self.drive(|writer| writer.sealing.is_none())?;
         if let Spare::Ready(file) = self.spare {
             self.storage.close(file);
@@ -442,8 +478,29 @@ impl Writer {
                 }
             }
         }
-        self.close_frame();
+        if !self.is_flushing && bytes >= WHOLE_UNITS_FROM_BYTES && bytes < self.options.frame_bytes as usize {
+            self.close_whole_units();
+        } else {
+            self.close_frame();
+        }
         true
+    }
+
+    /// Closes the open frame at the end of its last whole write unit, and takes the records behind into the next: they
+    /// would cost a whole unit now, and wait for one write so.
+    fn close_whole_units(&mut self) {
+        const UNIT_RECORDS: usize = WRITE_UNIT_BYTES as usize / RECORD_BYTES;
+        let Some(OpenFrame { mut block, position }) = self.open.take() else { return };
+        let rest = position % UNIT_RECORDS;
+        let next = if rest == 0 { None } else { self.pool.take() };
+        let kept = if next.is_some() { position - rest } else { position };
+        self.open_since = None;
+        self.open = next.map(|mut next| {
+            let from = &block.records_mut()[kept..position];
+            next.records_mut()[FRAME_HEADER_RECORDS..FRAME_HEADER_RECORDS + rest].copy_from_slice(from);
+            OpenFrame { block: next, position: FRAME_HEADER_RECORDS + rest }
+        });
+        self.closed.push_back(ClosedFrame { block, record_count: kept - FRAME_HEADER_RECORDS });
     }
 
     /// Submits as many frames as there are due and as may be in flight.
@@ -456,7 +513,8 @@ impl Writer {
                 break;
             }
             let Some(frame) = self.closed.front() else { break };
-            let end = self.segment.offset + frame_bytes_for(frame.record_count) as u64 + BLOCK_BYTES;
+            let end_bytes = self.index.bytes_max() as u64 + BLOCK_BYTES;
+            let end = self.segment.offset + frame_bytes_for(frame.record_count) as u64 + end_bytes;
             if end > self.options.segment_bytes {
                 if !self.begin_change() {
                     return;
@@ -475,6 +533,7 @@ impl Writer {
         let frame_bytes = frame_bytes_for(record_count);
         let records = &block.records_mut()[FRAME_HEADER_RECORDS..][..record_count];
         let (first, last) = (records[0], records[record_count - 1]);
+        let highest_time = records.iter().map(|record| record.event.exchange_time.0).max().unwrap_or(0);
         let payload = &mut block.bytes_mut()[FRAME_HEADER_BYTES..frame_bytes];
         payload[record_count * RECORD_BYTES..].fill(0);
         let segment = &mut self.segment;
@@ -499,17 +558,21 @@ impl Writer {
             mark_count: 0,
             reserved: 0,
             marks: [Mark::default(); MARKS_MAX],
-            reserved_word: 0,
+            highest_time,
             header_checksum: 0,
         }
         .seal();
         block.bytes_mut()[..FRAME_HEADER_BYTES].copy_from_slice(header.as_bytes());
         let offset = segment.offset;
         segment.offset += frame_bytes as u64;
+        let highest_time_before = segment.tally.highest_time;
+        self.index.add(IndexEntry { first_sequence: first.sequence.0, offset, highest_time_before });
         segment.tally.add(segment.seed, &header);
         self.chain = header.header_checksum;
         let token = Token::Frame(self.first_ticket + self.in_flight.len() as u64);
+        self.submitted = last.sequence.0;
         self.in_flight.push_back(FrameInFlight {
+            file: segment.file,
             last_sequence: last.sequence.0,
             offset,
             frame_bytes,
@@ -523,18 +586,42 @@ impl Writer {
 
     /// Submits a sync of what is written, if one is due and none is under way.
     fn submit_group(&mut self) {
-        let is_wanted = match self.options.sync {
-            SyncPolicy::EveryGroup => true,
-            SyncPolicy::None => self.change.is_some() || self.is_finishing,
+        if self.failure.is_some() || self.group.is_some() || self.written <= self.durable {
+            return;
+        }
+        // The segment that is being left first: nothing behind it is durable before all of it is.
+        let (file, last_sequence) = match &self.leaving {
+            Some(leaving) => (leaving.segment.file, self.written.min(leaving.position.next_sequence - 1)),
+            None => (self.segment.file, self.written),
         };
-        if is_wanted && self.failure.is_none() && self.group.is_none() && self.written > self.durable {
-            // Frames come into a segment only when all before are durable, so what is not is in this file.
-            self.group = Some(self.written);
-            if !stands(Defence::DurableAfterSync) {
-                self.durable = self.written;
+        if last_sequence <= self.durable || !self.is_group_due() {
+            return;
+        }
+        if !stands(Defence::DurableAfterSync) {
+            self.durable = last_sequence;
+        }
+        self.group = Some(Group { last_sequence });
+        self.unsynced_bytes = 0;
+        self.stats.sync_count += 1;
+        self.storage.submit(Token::Group, Operation::Sync { file });
+    }
+
+    /// Whether the policy wants what is written to be synced now.
+    fn is_group_due(&mut self) -> bool {
+        let is_forced = self.leaving.is_some() || self.is_finishing;
+        match self.options.sync {
+            SyncPolicy::EveryGroup => true,
+            SyncPolicy::None => is_forced,
+            SyncPolicy::EveryBytes(bytes) => is_forced || self.is_flushing || self.unsynced_bytes >= bytes,
+            SyncPolicy::Every(interval) => {
+                let now = self.storage.now();
+                let is_due = self.group_at.is_none_or(|last| now.saturating_sub(last) >= interval);
+                if is_due || is_forced || self.is_flushing {
+                    self.group_at = Some(now);
+                    return true;
+                }
+                false
             }
-            self.stats.sync_count += 1;
-            self.storage.submit(Token::Group, Operation::Sync { file: self.segment.file });
         }
     }
 
@@ -558,10 +645,9 @@ impl Writer {
             }
             &mut Spare::Ready(file) => {
                 let Some(block) = self.pool.take_control() else { return false };
-                let last = self.in_flight.back().map_or(self.written, |frame| frame.last_sequence);
                 let header = SegmentHeader {
                     number,
-                    first_sequence: last + 1,
+                    first_sequence: self.submitted + 1,
                     previous_checksum: self.chain,
                     durable_sequence: self.durable,
                     ..self.segment.header
@@ -582,35 +668,36 @@ impl Writer {
         self.storage.submit(Token::Header, Operation::Write { file, offset: 0, block, from: 0, to });
     }
 
-    /// Goes over to the next segment and begins to seal the last, once its header and all frames before are durable.
+    /// Goes over to the next segment once its header is durable and the segment before the last is sealed.
     fn enter_next_segment(&mut self) -> bool {
-        let is_durable =
-            self.in_flight.is_empty() && self.durable == self.written || !stands(Defence::FooterAfterFrames);
-        let is_free = is_durable && self.sealing.is_none();
+        let is_free = self.leaving.is_none() && self.sealing.is_none();
         let is_known = |change: &Change| change.is_header_durable || !stands(Defence::HeaderBeforeFrames);
         match self.change.take_if(|change| is_known(change) && is_free) {
             None => false,
             Some(change) => {
-                self.begin_seal(Seal::Full);
-                self.segment = change.next;
+                let segment = core::mem::replace(&mut self.segment, change.next);
+                let position = Position { next_sequence: self.submitted + 1, chain: self.chain };
+                self.leaving = Some(Leaving { segment, position });
+                core::mem::swap(&mut self.index, &mut self.leaving_index);
+                self.index.clear();
                 self.stats.segment_count += 1;
+                self.leave_segment();
                 true
             }
         }
     }
 
-    /// Writes the footer of the segment, whose frames are all durable.
-    fn begin_seal(&mut self, seal: Seal) {
-        // Of the two control blocks the header of the next segment has at most one.
-        let Some(mut block) = self.pool.take_control() else { return };
-        let segment = &self.segment;
-        let position = Position { next_sequence: self.written + 1, chain: self.chain };
-        let footer = segment.tally.footer(&segment.header, segment.offset, position, seal);
-        let to = BLOCK_BYTES as usize;
-        block.bytes_mut()[..to].copy_from_slice(footer.as_bytes());
-        let (file, name, offset) = (segment.file, segment.name, segment.offset);
-        self.sealing = Some(Sealing { file, name, footer_offset: offset });
-        self.storage.submit(Token::Footer, Operation::Write { file, offset, block, from: 0, to });
+    /// Begins to seal the segment that is being left, once all of it is durable.
+    fn leave_segment(&mut self) {
+        let is_durable = |leaving: &Leaving| self.durable + 1 >= leaving.position.next_sequence;
+        if self.leaving.as_ref().is_some_and(|leaving| is_durable(leaving) || !stands(Defence::FooterAfterFrames))
+            && let Some(Leaving { segment, position }) = self.leaving.take()
+        {
+            self.sealing =
+                seal_segment(self.storage.as_mut(), &mut self.pool, &segment, &self.leaving_index, |offset, length| {
+                    segment.tally.footer(&segment.header, offset, length, position, Seal::Full)
+                });
+        }
     }
 
     /// Takes what came back from the storage.
@@ -620,7 +707,7 @@ impl Writer {
             // What succeeds after a failure moves nothing any more.
             _ if self.failure.is_some() => {}
             (Token::Frame(ticket), Ok(Done::Written(count))) => return self.complete_frame(ticket, count, block),
-            (Token::Header | Token::Footer, Ok(Done::Written(count))) if (count as u64) < BLOCK_BYTES => {
+            (Token::Header | Token::Footer, Ok(Done::Written(count))) if count < self.control_bytes(token) => {
                 self.fail_operation(token, io::ErrorKind::WriteZero.into());
             }
             (_, Ok(done)) => self.complete_other(token, done),
@@ -635,6 +722,12 @@ impl Writer {
         if let Some(block) = block {
             self.pool.give_back(block);
         }
+    }
+
+    /// Bytes of the write of a header, or of index and footer.
+    fn control_bytes(&self, token: Token) -> usize {
+        let sealing = self.sealing.as_ref().filter(|_| token == Token::Footer);
+        sealing.map_or(BLOCK_BYTES as usize, |sealing| sealing.write_bytes)
     }
 
     fn complete_frame(&mut self, ticket: u64, count: usize, block: Option<Block>) {
@@ -652,15 +745,16 @@ impl Writer {
             return self.fail_operation(Token::Frame(ticket), io::ErrorKind::WriteZero.into());
         }
         frame.bytes_written = from;
-        let (file, offset, to) = (self.segment.file, frame.offset + from as u64, frame.frame_bytes);
+        let (file, offset, to) = (frame.file, frame.offset + from as u64, frame.frame_bytes);
         self.storage.submit(Token::Frame(ticket), Operation::Write { file, offset, block, from, to });
     }
 
     fn complete_other(&mut self, token: Token, done: Done) {
         match (token, done) {
             (Token::Group, _) => {
-                if let Some(durable) = self.group.take() {
-                    self.durable = durable;
+                if let Some(group) = self.group.take() {
+                    self.durable = group.last_sequence;
+                    self.leave_segment();
                 }
             }
             (Token::Spare, Done::Prepared(file)) => self.spare = Spare::Ready(file),
@@ -721,13 +815,9 @@ impl Writer {
         let may_skip = !stands(Defence::WrittenInOrder) && self.in_flight.iter().any(FrameInFlight::is_written);
         while let Some(frame) = self.in_flight.pop_front_if(|frame| frame.is_written() || may_skip) {
             self.written = frame.last_sequence;
+            self.unsynced_bytes += frame.frame_bytes as u64;
             self.first_ticket += 1;
         }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn is_without_syncs(&self) -> bool {
-        self.options.sync == SyncPolicy::None
     }
 
     fn publish(&mut self) {
@@ -745,6 +835,26 @@ impl Writer {
             status.set_state(state);
         }
     }
+}
+
+/// Writes index and footer of a segment, whose frames are all durable.
+fn seal_segment(
+    storage: &mut dyn Storage,
+    pool: &mut Pool,
+    segment: &ActiveSegment,
+    index: &IndexBuilder,
+    footer: impl FnOnce(u64, u32) -> SegmentFooter,
+) -> Option<Sealing> {
+    // Of the two control blocks the header of the next segment has at most one.
+    let mut block = pool.take_control()?;
+    let index_bytes = index.write(segment.header.identity(), block.bytes_mut());
+    let footer_offset = segment.offset + index_bytes as u64;
+    let footer = footer(footer_offset, index_bytes as u32);
+    let to = index_bytes + BLOCK_BYTES as usize;
+    block.bytes_mut()[index_bytes..to].copy_from_slice(footer.as_bytes());
+    let (file, name, offset) = (segment.file, segment.name, segment.offset);
+    storage.submit(Token::Footer, Operation::Write { file, offset, block, from: 0, to });
+    Some(Sealing { file, name, footer_offset, write_bytes: to })
 }
 
 impl ActiveSegment {

@@ -74,7 +74,13 @@ impl Run {
             staging_bytes: frame_bytes as usize * (4 + self.random.below(8) as usize),
             writes_in_flight: 1 + self.random.below(6) as u32,
             linger: Duration::from_micros(self.random.below(2) * 30),
-            sync: if self.random.chance(15) { SyncPolicy::None } else { SyncPolicy::EveryGroup },
+            sync: match self.random.below(10) {
+                0 => SyncPolicy::None,
+                1 => SyncPolicy::Every(Duration::from_micros(self.random.below(200))),
+                2 => SyncPolicy::EveryBytes(self.random.below(40_000)),
+                _ => SyncPolicy::EveryGroup,
+            },
+            index_interval_bytes: if self.random.chance(50) { 8192 } else { 1 << 20 },
             ..Options::default()
         }
     }
@@ -97,7 +103,8 @@ impl Run {
         let mut is_created = false;
         for _ in 0..rounds {
             if self.random.chance(60) {
-                let operations = self.random.below(400);
+                let most = if self.random.chance(50) { 60 } else { 400 };
+                let operations = self.random.below(most);
                 self.disk.die_after(operations);
             }
             let Some(writer) = self.open(&mut is_created)? else { continue };
@@ -220,7 +227,7 @@ impl Run {
         }
         // Drained first, so that a writer that gets nowhere is seen to, and does not hang the test.
         if self.random.chance(30)
-            && self.drain(&mut writer, |writer, last| writer.durable().0 == last || writer.is_without_syncs())?
+            && self.drain(&mut writer, |writer, last| writer.written().0 == last)?
             && let Ok(watermarks) = writer.finish()
         {
             if watermarks.durable.0 != self.appended && !self.disk.is_dead() {

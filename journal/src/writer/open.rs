@@ -6,6 +6,7 @@ use crate::format::{
     BLOCK_BYTES, FLAG_TIMES_SINCE_MIDNIGHT, FORMAT_VERSION, INPUT_BYTES_MAX, JournalId, SEGMENT_MAGIC, SegmentHeader,
     WRITE_UNIT_BYTES,
 };
+use crate::index::IndexBuilder;
 use crate::medium::{DirectoryMedium, LOCK_FILE, Lock, Medium};
 use crate::memory::Block;
 use crate::options::{Metadata, OptionError, Options, REGISTERED_BYTES_MAX, Watermarks};
@@ -148,6 +149,7 @@ impl Writer {
         let lock = take_lock(medium.as_ref())?;
         let (recovery, end) = recover_locked(medium)?;
         let header = SegmentHeader {
+            version: FORMAT_VERSION,
             epoch: end.header.epoch + 1,
             number: end.header.number + 1,
             prepared_bytes: options.segment_bytes + BLOCK_BYTES,
@@ -201,6 +203,7 @@ impl Writer {
         let file = begin_first_segment(storage.as_mut(), &mut pool, &header)
             .map_err(StartError::io("begin a segment in", directory))?;
         let last = header.first_sequence - 1;
+        let new_index = || IndexBuilder::new(options.segment_bytes, options.index_interval_bytes, frame_bytes);
         let position = Position::of_header(&header);
         let status =
             medium.status(header.journal, last).map_err(StartError::io("write", &directory.join(STATUS_FILE)))?;
@@ -213,11 +216,17 @@ impl Writer {
             first_ticket: 0,
             written: last,
             durable: last,
+            submitted: last,
             group: None,
+            group_at: None,
+            unsynced_bytes: 0,
             segment: ActiveSegment::new(file, header),
+            index: new_index(),
+            leaving_index: new_index(),
             chain: position.chain,
             spare: Spare::None,
             change: None,
+            leaving: None,
             sealing: None,
             is_flushing: false,
             is_finishing: false,
