@@ -44,6 +44,7 @@ mod memory;
 mod options;
 mod reader;
 mod recovery;
+mod seek;
 #[cfg(test)]
 mod simulation;
 mod staging;
@@ -65,6 +66,7 @@ pub use options::{
 };
 pub use reader::{Reader, Tail};
 pub use recovery::{Cut, RecoverError, Recovery, recover};
+pub use seek::Start;
 pub use status::{Snapshot, Status, WriterState};
 pub use verify::{Progress, VerifyReport, verify};
 pub use writer::{AppendError, CreateError, ResumeError, StartError, WriteError, Writer, WriterStats};

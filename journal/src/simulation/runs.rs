@@ -7,6 +7,7 @@ use crate::fault::{OpenError, ReadError};
 use crate::options::{Metadata, Options, SyncPolicy};
 use crate::reader::{Reader, Tail};
 use crate::recovery::RecoverError;
+use crate::seek::Start;
 use crate::verify::verify_on;
 use crate::writer::{AppendError, CreateError, ResumeError, Writer};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -267,8 +268,12 @@ impl Run {
 
     /// Reads from the start, as far as it goes.
     fn read(&self) -> Result<(u64, Option<ReadError>, Tail), OpenError> {
-        let mut reader = Reader::open_on(&self.disk.medium())?;
-        let mut last = 0;
+        self.read_from(0)
+    }
+
+    /// Reads from some record on. Returns the last, how it ended, and where.
+    fn read_from(&self, mut last: u64) -> Result<(u64, Option<ReadError>, Tail), OpenError> {
+        let mut reader = Reader::open_on(&self.disk.medium(), Start::Sequence(Sequence(last + 1)))?;
         let error = loop {
             match reader.next_batch() {
                 Ok(Some(records)) => {
@@ -298,15 +303,32 @@ impl Run {
         }
     }
 
-    fn check_whole(&self) -> Result<(), Broken> {
+    fn check_whole(&mut self) -> Result<(), Broken> {
         let report = verify_on(&self.disk.medium(), |_| ()).map_err(|error| error.to_string())?;
         if !report.is_intact() {
             return Err(format!("damage after recovery: {:?}", report.damages));
         }
         match self.read() {
-            Ok((last, None, _)) if last == self.appended => Ok(()),
-            other => Err(format!("of {} records came back {other:?}", self.appended)),
+            Ok((last, None, _)) if last == self.appended => {}
+            other => return Err(format!("of {} records came back {other:?}", self.appended)),
         }
+        let after = self.random.below(self.appended + 1);
+        match self.read_from(after) {
+            Ok((last, None, _)) if last == self.appended => {}
+            other => return Err(format!("of {} records from {after} on came back {other:?}", self.appended)),
+        }
+        let time = TimestampNs(self.random.below(self.appended + 1));
+        let expected = (1..=self.appended).find(|&number| event(number).exchange_time >= time);
+        let found = Reader::open_on(&self.disk.medium(), Start::Time(time))
+            .map_err(|error| error.to_string())
+            .and_then(|mut reader| match reader.next_batch() {
+                Ok(records) => Ok(records.map(|records| records[0].sequence.0)),
+                Err(error) => Err(error.to_string()),
+            });
+        if found != Ok(expected) {
+            return Err(format!("the first record at {time} is {expected:?}, found {found:?}"));
+        }
+        Ok(())
     }
 
     /// Damages what was durable: nothing wrong may be given, and nothing that any whole structure calls durable be missed
