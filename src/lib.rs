@@ -29,4 +29,4 @@ pub mod strategy;
 pub mod topology;
 
 pub use book_core::StrictAnomaly;
-pub use journal_core::{JournalConfig, JournalError};
+pub use journal_core::{JournalConfig, JournalError, start_helper};

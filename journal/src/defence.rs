@@ -31,6 +31,8 @@ pub(crate) enum Defence {
     FooterBeforeCut,
     /// A short write is gone on with.
     ShortWrites,
+    /// It is durable that the journal begins behind a segment before that goes.
+    ReleaseBeforeRemoval,
     /// Recovery looks at the disk and not at what a failed sync left in the cache.
     DiskNotCache,
 }

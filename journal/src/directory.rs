@@ -2,8 +2,11 @@
 
 use crate::fault::{Damage, Fault, OpenError};
 use crate::format::{BLOCK_BYTES, FrameHeader, SegmentFooter, SegmentHeader, SegmentIdentity, WRITE_UNIT_BYTES};
+use crate::helper::RECYCLED_EXTENSION;
 use crate::medium::{Access, Medium, MediumFile};
 use crate::memory::Block;
+use crate::released::{RELEASED_FILE, Released};
+use crate::walk::Position;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
@@ -36,6 +39,8 @@ pub(crate) struct Catalog {
     pub(crate) unused: Vec<String>,
     /// What is wrong with the set of segments, in the order of the numbers.
     pub(crate) damages: Vec<Damage>,
+    /// Number of the first segment that is not released, and where it begins.
+    pub(crate) first: (u64, Position),
 }
 
 impl Catalog {
@@ -47,6 +52,7 @@ impl Catalog {
         let mut damages = Vec::new();
         // Numbers of segments that are there, but damaged: their absence from the list is no second finding.
         let mut damaged_numbers = Vec::new();
+        let mut damaged_files = Vec::new();
         for file in
             segment_files(medium.as_ref()).map_err(|cause| OpenError::Io { path: directory.to_owned(), cause })?
         {
@@ -54,19 +60,47 @@ impl Catalog {
             match identify(medium.as_ref(), &file).map_err(|cause| OpenError::Io { path, cause })? {
                 Identified::Segment(segment) => segments.push(*segment),
                 Identified::Unused => unused.push(file),
-                Identified::Damaged { fault, number, first_sequence } => {
-                    damaged_numbers.push(number);
-                    damages.push(Damage { file, offset: 0, sequence: Sequence(first_sequence), fault });
-                }
+                Identified::Damaged(damaged) => damaged_files.push((file, damaged)),
                 Identified::Gone => {}
             }
         }
+        // After the files: a writer lets none go before it says so here.
+        let released_path = || directory.join(RELEASED_FILE);
+        let released =
+            Released::read(medium.as_ref()).map_err(|cause| OpenError::Io { path: released_path(), cause })?;
+        let mut first = (1, Position::START);
+        match released {
+            None => {}
+            Some(Ok(released)) => first = (released.number, released.position()),
+            Some(Err(fault)) => {
+                damages.push(Damage { file: RELEASED_FILE.to_owned(), offset: 0, sequence: Sequence(0), fault });
+            }
+        }
+        for (file, DamagedFile { fault, number, highest_number, first_sequence }) in damaged_files {
+            // Bytes of released segments in a file that was to be used again.
+            if highest_number.is_some_and(|highest| highest < first.0) && !matches!(fault, Fault::Unsupported { .. }) {
+                unused.push(file);
+                continue;
+            }
+            damaged_numbers.push(number);
+            damages.push(Damage { file, offset: 0, sequence: Sequence(first_sequence), fault });
+        }
+        segments.retain(|segment| {
+            let is_released = segment.header.number < first.0;
+            if is_released {
+                unused.push(segment.file.clone());
+            }
+            !is_released
+        });
+        let is_recycled = |name: &&String| Path::new(name).extension().is_some_and(|found| found == RECYCLED_EXTENSION);
+        let names = medium.list().map_err(|cause| OpenError::Io { path: directory.to_owned(), cause })?;
+        unused.extend(names.iter().filter(is_recycled).cloned());
         segments.sort_by_key(|segment| segment.header.number);
         remove_foreign(&mut segments, &mut damages);
         remove_duplicates(&mut segments, &mut damages);
-        find_missing(&segments, &damaged_numbers, &mut damages);
+        find_missing(first, &segments, &damaged_numbers, &mut damages);
         damages.sort_by_key(|damage| damage.sequence);
-        Ok(Self { medium: Arc::clone(medium), segments, unused, damages })
+        Ok(Self { medium: Arc::clone(medium), segments, unused, damages, first })
     }
 
     /// As [`Catalog::load`], for those who cannot go on with damage or with nothing.
@@ -102,13 +136,19 @@ pub(crate) fn segment_files(medium: &dyn Medium) -> io::Result<Vec<String>> {
 enum Identified {
     Segment(Box<Segment>),
     Unused,
-    Damaged {
-        fault: Fault,
-        number: u64,
-        first_sequence: u64,
-    },
+    Damaged(DamagedFile),
     /// Removed since the directory was listed.
     Gone,
+}
+
+/// A file whose header is not whole.
+struct DamagedFile {
+    fault: Fault,
+    /// Of the first frame in it, 0 if there is none.
+    number: u64,
+    /// Of all frames in it.
+    highest_number: Option<u64>,
+    first_sequence: u64,
 }
 
 fn identify(medium: &dyn Medium, file: &str) -> io::Result<Identified> {
@@ -135,9 +175,13 @@ fn identify(medium: &dyn Medium, file: &str) -> io::Result<Identified> {
     let rest = window.survey(BLOCK_BYTES, None)?;
     let is_unused = rest.end == BLOCK_BYTES && !matches!(fault, Fault::Unsupported { .. });
     Ok(match rest.first {
-        Some((identity, first_sequence)) => Identified::Damaged { fault, number: identity.number, first_sequence },
         None if is_unused => Identified::Unused,
-        None => Identified::Damaged { fault, number: 0, first_sequence: 0 },
+        first => {
+            let number = first.map_or(0, |(identity, _)| identity.number);
+            let first_sequence = first.map_or(0, |(_, sequence)| sequence);
+            let highest_number = rest.highest_number;
+            Identified::Damaged(DamagedFile { fault, number, highest_number, first_sequence })
+        }
     })
 }
 
@@ -173,12 +217,12 @@ fn remove_duplicates(segments: &mut Vec<Segment>, damages: &mut Vec<Damage>) {
     });
 }
 
-/// Reports each hole in the numbers, which begin at 1, with the file before it (or after it, at the start).
-fn find_missing(segments: &[Segment], damaged_numbers: &[u64], damages: &mut Vec<Damage>) {
-    let mut expected = 1;
+/// Reports each hole in the numbers with the file before it (or after it, at the start).
+fn find_missing(first: (u64, Position), segments: &[Segment], damaged_numbers: &[u64], damages: &mut Vec<Damage>) {
+    let mut expected = first.0;
     let mut file = segments.first().map(|segment| segment.file.as_str()).unwrap_or_default();
     let mut length = 0;
-    let mut sequence = Sequence(1);
+    let mut sequence = Sequence(first.1.next_sequence);
     for segment in segments {
         let missing = (expected..segment.header.number).find(|number| !damaged_numbers.contains(number));
         if let Some(number) = missing {
@@ -207,6 +251,8 @@ pub(crate) struct Survey {
     pub(crate) durable: u64,
     /// The segment and first sequence that the first of them names.
     pub(crate) first: Option<(SegmentIdentity, u64)>,
+    /// The highest number of a segment that any of them names.
+    pub(crate) highest_number: Option<u64>,
     /// Where the first of them stands.
     pub(crate) first_offset: Option<u64>,
     /// End of the last write unit that is not all 0, or the start of the stretch.
@@ -330,6 +376,7 @@ impl Window {
                 survey.frame_count += frame_count;
                 survey.durable = survey.durable.max(durable);
                 survey.first.get_or_insert((identity, first_sequence));
+                survey.highest_number = survey.highest_number.max(Some(identity.number));
                 survey.first_offset.get_or_insert(at);
             }
             at += WRITE_UNIT_BYTES;

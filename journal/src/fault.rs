@@ -194,6 +194,14 @@ pub enum ReadError {
         /// The system's answer.
         cause: std::io::Error,
     },
+    /// Retention let the segment go that was being read.
+    #[error("the journal's retention released sequence {sequence} before it was read: it begins at {first} now")]
+    Released {
+        /// The first record that was not read.
+        sequence: Sequence,
+        /// The first record that is there.
+        first: Sequence,
+    },
     /// The journal is damaged here.
     #[error("{0}; `tickcore journal verify` lists all damage")]
     Damaged(#[from] Damage),

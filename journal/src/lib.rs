@@ -37,6 +37,7 @@ mod defence;
 mod directory;
 mod fault;
 mod format;
+mod helper;
 mod index;
 mod info;
 mod medium;
@@ -44,6 +45,7 @@ mod memory;
 mod options;
 mod reader;
 mod recovery;
+mod released;
 mod seek;
 #[cfg(test)]
 mod simulation;
@@ -59,9 +61,10 @@ pub use format::{
     FORMAT_VERSION, FORMAT_VERSION_MIN, FRAME_BYTES_MAX, INPUT_BYTES_MAX, JournalId, MARKS_MAX, Mark, Record, Seal,
     WRITE_UNIT_BYTES,
 };
+pub use helper::{Helper, HelperHandle, OnSealed, PREPARED_MAX};
 pub use info::{Info, SegmentInfo, info};
 pub use options::{
-    Backend, Capacities, Metadata, Notice, OptionError, Options, REGISTERED_BYTES_MAX, SyncPolicy,
+    Backend, Capacities, Metadata, Notice, OptionError, Options, REGISTERED_BYTES_MAX, Retention, SyncPolicy,
     WRITES_IN_FLIGHT_MAX, Watermarks,
 };
 pub use reader::{Reader, Tail};

@@ -88,6 +88,10 @@ pub(crate) trait MediumFile: Send {
     /// Cuts or lengthens it.
     fn set_length(&self, length: u64) -> io::Result<()>;
 
+    /// Gives it so many bytes, of zeros where it had none, with blocks behind them where the file system can. `true` when
+    /// those blocks are written zeros already, so that no later write has to change more than its own bytes.
+    fn allocate(&self, length: u64) -> io::Result<bool>;
+
     /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
 
@@ -201,6 +205,20 @@ impl MediumFile for File {
 
     fn set_length(&self, length: u64) -> io::Result<()> {
         File::set_len(self, length)
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<bool> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{FallocateFlags, fallocate};
+            // FALLOC_FL_WRITE_ZEROES, since Linux 6.17, where the device can.
+            let write_zeroes = FallocateFlags::from_bits_retain(0x80);
+            if fallocate(self, write_zeroes, 0, length).is_ok() && self.metadata()?.len() >= length {
+                return Ok(true);
+            }
+        }
+        crate::storage::preallocate(self, length)?;
+        Ok(false)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -99,9 +99,10 @@ impl Reader {
     pub(crate) fn open_on(medium: &Arc<dyn Medium>, start: Start) -> Result<Self, OpenError> {
         let catalog = Catalog::load_whole(medium)?;
         let header = catalog.segments[0].header;
-        if let Err(fault) = Position::START.check(Position::of_header(&header)) {
+        let (_, first) = catalog.first;
+        if let Err(fault) = first.check(Position::of_header(&header)) {
             let file = catalog.segments[0].file.clone();
-            return Err(Damage { file, offset: 0, sequence: Sequence(1), fault }.into());
+            return Err(Damage { file, offset: 0, sequence: Sequence(first.next_sequence), fault }.into());
         }
         let metadata = Metadata::from_header(&header);
         let index = find_segment(&catalog, start);
@@ -241,6 +242,10 @@ impl Reader {
                 self.index = index;
                 self.catalog = catalog;
                 Ok(())
+            }
+            None if number < catalog.first.0 => {
+                let first = Sequence(catalog.first.1.next_sequence);
+                Err(ReadError::Released { sequence: self.next_sequence(), first })
             }
             None => Err(self.damage(Fault::MissingSegment { number }).into()),
         }

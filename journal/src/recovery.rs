@@ -163,7 +163,7 @@ fn show_disk(medium: &Arc<dyn Medium>) -> Result<(), RecoverError> {
 /// Goes through all segments without changing anything.
 fn plan(catalog: &Catalog, recovery: &mut Recovery) -> Result<(Vec<Repair>, JournalEnd), RecoverError> {
     let mut repairs = Vec::new();
-    let mut end = JournalEnd { header: catalog.segments[0].header, position: Position::START };
+    let mut end = JournalEnd { header: catalog.segments[0].header, position: catalog.first.1 };
     for (index, segment) in catalog.segments.iter().enumerate() {
         let damage = |offset, position: Position, fault| {
             let sequence = Sequence(position.next_sequence);

@@ -120,7 +120,7 @@ impl<P: FnMut(Progress)> Verifier<P> {
             Some(walk) if walk.header.number.wrapping_add(1) == segment.header.number => {
                 check_succession(walk, segment.header.epoch, found)
             }
-            None if segment.header.number == 1 => Position::START.check(found),
+            None if segment.header.number == self.catalog.first.0 => self.catalog.first.1.check(found),
             _ => Ok(()),
         };
         if let Err(fault) = result {

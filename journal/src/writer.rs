@@ -17,8 +17,11 @@
 //! `poll` with io_uring: checksums of as many full frames as may be in flight, about 5 µs each.
 
 mod open;
+mod pool;
 #[cfg(test)]
 mod tests;
+
+use pool::Supply;
 
 pub use open::{CreateError, ResumeError, StartError};
 
@@ -180,6 +183,10 @@ struct Sealing {
     footer_offset: u64,
     /// Bytes of index and footer.
     write_bytes: usize,
+    /// Where the segment begins.
+    number: u64,
+    start: Position,
+    highest_time: u64,
 }
 
 /// A sync of a group of frames.
@@ -219,6 +226,7 @@ pub struct Writer {
     /// Header checksum of the last frame submitted.
     chain: u64,
     spare: Spare,
+    supply: Supply,
     change: Option<Change>,
     leaving: Option<Leaving>,
     sealing: Option<Sealing>,
@@ -305,6 +313,7 @@ impl Writer {
         self.completions = completions;
         if self.failure.is_none() {
             self.advance_written();
+            self.poll_helper();
         }
         self.submit_frames();
         self.submit_group();
@@ -358,8 +367,9 @@ impl Writer {
                 && writer.leaving.is_none()
                 && writer.sealing.is_none()
                 && writer.change.is_none()
-                && !matches!(writer.spare, Spare::Preparing)
         })?;
+        self.supply.stop();
+        self.drive(|writer| !matches!(writer.spare, Spare::Preparing) && writer.supply.has_no_work())?;
         let position = Position { next_sequence: self.durable + 1, chain: self.chain };
         let segment = &self.segment;
         self.sealing = seal_segment(self.storage.as_mut(), &mut self.pool, segment, &self.index, |offset, length| {
@@ -368,11 +378,8 @@ impl Writer {
         self.drive(|writer| writer.sealing.is_none())?;
         if let Spare::Ready(file) = self.spare {
             self.storage.close(file);
-            let name = SegmentName::new(self.segment.header.number + 1);
-            if let Err(cause) = self.storage.remove(&name) {
-                self.fail("remove", name, 0, cause);
-            }
         }
+        self.remove_prepared();
         match self.failure.take() {
             Some(failure) => Err(failure),
             None => {
@@ -523,7 +530,7 @@ impl Writer {
                 self.submit_frame(frame);
             }
         }
-        if matches!(self.spare, Spare::None) && self.segment.offset > self.options.segment_bytes / 2 {
+        if matches!(self.spare, Spare::None) && self.is_spare_due() {
             self.prepare_spare();
         }
     }
@@ -625,19 +632,18 @@ impl Writer {
         }
     }
 
-    fn prepare_spare(&mut self) {
-        self.spare = Spare::Preparing;
-        let name = SegmentName::new(self.segment.header.number + 1);
-        let length = self.segment.header.prepared_bytes;
-        self.storage.submit(Token::Spare, Operation::Prepare { name, length });
-    }
-
     /// Writes the next segment's header. `false` as long as there is no file for it.
     fn begin_change(&mut self) -> bool {
         let number = self.segment.header.number + 1;
         let name = SegmentName::new(number);
         match &mut self.spare {
-            Spare::None => self.prepare_spare(),
+            Spare::None => {
+                if let Some(cause) = self.supply.take_failure() {
+                    self.fail("prepare", name, 0, cause);
+                } else {
+                    self.prepare_spare();
+                }
+            }
             Spare::Preparing => {}
             Spare::Failed(cause) => {
                 let cause = cause.take().unwrap_or_else(|| io::ErrorKind::Other.into());
@@ -783,6 +789,7 @@ impl Writer {
             (Token::TrimSync, _) => {
                 if let Some(sealing) = self.sealing.take() {
                     self.storage.close(sealing.file);
+                    self.note_sealed(&sealing);
                 }
             }
             (Token::Frame(_) | Token::Spare, _) => {}
@@ -854,7 +861,9 @@ fn seal_segment(
     block.bytes_mut()[index_bytes..to].copy_from_slice(footer.as_bytes());
     let (file, name, offset) = (segment.file, segment.name, segment.offset);
     storage.submit(Token::Footer, Operation::Write { file, offset, block, from: 0, to });
-    Some(Sealing { file, name, footer_offset, write_bytes: to })
+    let (number, start) = (segment.header.number, Position::of_header(&segment.header));
+    let highest_time = segment.tally.highest_time;
+    Some(Sealing { file, name, footer_offset, write_bytes: to, number, start, highest_time })
 }
 
 impl ActiveSegment {

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use tickcore_book::Sequence;
 use tickcore_journal::{
-    Damage, Fault, OpenError, Options, ReadError, Reader, RecoverError, Tail, Writer, info, recover, verify,
+    Damage, Fault, OpenError, ReadError, Reader, RecoverError, Tail, Writer, info, recover, verify,
 };
 
 const SEGMENT: &str = "segment-000001.tcj";

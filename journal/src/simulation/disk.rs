@@ -508,6 +508,10 @@ impl MediumFile for SimulatedFile {
         self.disk.state().set_length(self.file, length)
     }
 
+    fn allocate(&self, length: u64) -> io::Result<bool> {
+        self.disk.state().set_length(self.file, length).map(|()| true)
+    }
+
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
         let count = state.begin_sync(self.file)?;

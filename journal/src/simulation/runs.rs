@@ -4,7 +4,8 @@ use super::Random;
 use super::disk::{Death, Disk, Faults};
 use crate::defence::{Defence, without};
 use crate::fault::{OpenError, ReadError};
-use crate::options::{Metadata, Options, SyncPolicy};
+use crate::helper::Helper;
+use crate::options::{Metadata, Options, Retention, SyncPolicy};
 use crate::reader::{Reader, Tail};
 use crate::recovery::RecoverError;
 use crate::seek::Start;
@@ -19,6 +20,8 @@ const SEEDS: u64 = 2_000;
 /// Seeds within which each control has to be caught.
 const CONTROL_SEEDS: u64 = 3_000;
 /// Turns within which a writer on a medium that is alive gets anything done.
+/// Turns after which a helper that does every job at once has none left.
+const JOBS_TURNS: u32 = 40;
 const TURNS_MAX: u32 = 5_000;
 
 /// What the medium may do in a run.
@@ -44,6 +47,8 @@ fn event(number: u64) -> Event {
 struct Run {
     disk: Disk,
     random: Random,
+    /// The helper of the writer at hand, which works when the run lets it.
+    helper: Option<Helper>,
     character: Character,
     /// Records that were appended, in whatever run: those above what recovery found were lost and are appended again.
     appended: u64,
@@ -64,10 +69,21 @@ impl Run {
             _ => Character::AsAssumed,
         };
         let disk = Disk::new(Random::new(random.next()));
-        Self { disk, random, character, appended: 0, written: 0, durable: 0 }
+        Self { disk, random, helper: None, character, appended: 0, written: 0, durable: 0 }
     }
 
     fn options(&mut self) -> Options {
+        let (helper, handle) = Helper::new(u64::MAX, None);
+        self.helper = self.random.chance(50).then_some(helper);
+        let retention = if self.random.chance(30) {
+            Retention {
+                segments_max: Some(self.random.below(5)),
+                bytes_max: Some(self.random.below(200_000)),
+                age_max: None,
+            }
+        } else {
+            Retention::default()
+        };
         let frame_bytes = 4096 * (1 + self.random.below(3)) as u32;
         Options {
             segment_bytes: u64::from(frame_bytes) + 4096 * (2 + self.random.below(8)),
@@ -81,6 +97,9 @@ impl Run {
                 2 => SyncPolicy::EveryBytes(self.random.below(40_000)),
                 _ => SyncPolicy::EveryGroup,
             },
+            retention,
+            helper: self.helper.is_some().then_some(handle),
+            prepared_ahead: Duration::from_micros(self.random.below(300)),
             index_interval_bytes: if self.random.chance(50) { 8192 } else { 1 << 20 },
             ..Options::default()
         }
@@ -229,6 +248,7 @@ impl Run {
         // Drained first, so that a writer that gets nowhere is seen to, and does not hang the test.
         if self.random.chance(30)
             && self.drain(&mut writer, |writer, last| writer.written().0 == last)?
+            && self.drain_jobs(&mut writer)?
             && let Ok(watermarks) = writer.finish()
         {
             if watermarks.durable.0 != self.appended && !self.disk.is_dead() {
@@ -252,8 +272,25 @@ impl Run {
         Err("the writer makes no progress on a medium that works".to_owned())
     }
 
+    /// Lets the helper come to its end, which finishing would wait for. `false` when the writer failed first.
+    fn drain_jobs(&mut self, writer: &mut Writer) -> Result<bool, Broken> {
+        for _ in 0..JOBS_TURNS {
+            if !self.poll(writer)? {
+                return Ok(false);
+            }
+            while self.helper.as_mut().is_some_and(|helper| helper.step(false) == Some(true)) {}
+        }
+        self.helper = None;
+        Ok(true)
+    }
+
     /// Polls once and notes what was promised. `false` once the writer has failed.
     fn poll(&mut self, writer: &mut Writer) -> Result<bool, Broken> {
+        if let Some(helper) = &mut self.helper
+            && self.random.chance(40)
+        {
+            let _ = helper.step(false);
+        }
         let is_well = writer.poll().is_ok() && writer.wait(Duration::from_micros(10)).is_ok();
         let found = writer.watermarks();
         if found.durable > found.written || found.written.0 > self.appended {
@@ -274,11 +311,15 @@ impl Run {
     /// Reads from some record on. Returns the last, how it ended, and where.
     fn read_from(&self, mut last: u64) -> Result<(u64, Option<ReadError>, Tail), OpenError> {
         let mut reader = Reader::open_on(&self.disk.medium(), Start::Sequence(Sequence(last + 1)))?;
+        let mut is_first = true;
+        last = last.max(self.first()? - 1);
         let error = loop {
             match reader.next_batch() {
                 Ok(Some(records)) => {
                     for record in records {
-                        last += 1;
+                        // Retention may have let go of what was before.
+                        last = if is_first { record.sequence.0.max(last + 1) } else { last + 1 };
+                        is_first = false;
                         let is_right = record.sequence == Sequence(last) && record.event == event(last);
                         assert!(is_right, "record {last} is not what was appended: {record:?}");
                     }
@@ -288,6 +329,11 @@ impl Run {
             }
         };
         Ok((last, error, reader.tail().clone()))
+    }
+
+    /// The first record that retention left.
+    fn first(&self) -> Result<u64, OpenError> {
+        Reader::open_on(&self.disk.medium(), Start::Beginning).map(|reader| reader.next_sequence().0)
     }
 
     /// A reader beside the writer sees all that is written, and calls nothing damaged.
@@ -318,7 +364,8 @@ impl Run {
             other => return Err(format!("of {} records from {after} on came back {other:?}", self.appended)),
         }
         let time = TimestampNs(self.random.below(self.appended + 1));
-        let expected = (1..=self.appended).find(|&number| event(number).exchange_time >= time);
+        let first = self.first().map_err(|error| error.to_string())?;
+        let expected = (first..=self.appended).find(|&number| event(number).exchange_time >= time);
         let found = Reader::open_on(&self.disk.medium(), Start::Time(time))
             .map_err(|error| error.to_string())
             .and_then(|mut reader| match reader.next_batch() {
@@ -412,6 +459,7 @@ fn every_defence_that_is_taken_out_is_missed() {
         Defence::FooterBeforeCut,
         Defence::ShortWrites,
         Defence::DiskNotCache,
+        Defence::ReleaseBeforeRemoval,
     ] {
         // A run that only hangs shows nothing of what the defence is for.
         let is_hanging = |how: &Broken| how.contains("waits for ever") || how.contains("no progress");

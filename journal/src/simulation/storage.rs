@@ -65,6 +65,13 @@ impl SimulatedStorage {
         let done = |result| Progress::Done(Completion { token, result, block: None });
         match operation {
             Operation::Prepare { name, length } => done(self.prepare(&name, length)),
+            Operation::Open { name } => {
+                let found = self.disk.state().find(name.as_str());
+                done(found.map(|file| {
+                    self.open.push(Some(file));
+                    Done::Prepared(FileSlot(self.open.len() - 1))
+                }))
+            }
             Operation::Write { file, offset, block, from, to } => {
                 let file = self.file(file);
                 let result = self.disk.state().write(file, offset, &block.bytes()[from..to]).map(Done::Written);

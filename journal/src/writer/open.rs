@@ -1,7 +1,9 @@
 //! How a writer comes to be: a new journal, or one that is taken up again.
 
+use super::pool::Supply;
 use super::{ActiveSegment, Spare, Writer, WriterStats};
 use crate::directory::{Catalog, segment_files};
+use crate::fault::OpenError;
 use crate::format::{
     BLOCK_BYTES, FLAG_TIMES_SINCE_MIDNIGHT, FORMAT_VERSION, INPUT_BYTES_MAX, JournalId, SEGMENT_MAGIC, SegmentHeader,
     WRITE_UNIT_BYTES,
@@ -78,6 +80,9 @@ pub enum StartError {
         /// The system's answer.
         cause: io::Error,
     },
+    /// The journal could not be looked at.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// A file could not be made or written.
     #[error("cannot {action} {path:?}: {cause}")]
     Io {
@@ -202,6 +207,7 @@ impl Writer {
         let mut storage = wrap(storage);
         let file = begin_first_segment(storage.as_mut(), &mut pool, &header)
             .map_err(StartError::io("begin a segment in", directory))?;
+        let supply = Supply::new(medium, &options, header.journal, header.number)?;
         let last = header.first_sequence - 1;
         let new_index = || IndexBuilder::new(options.segment_bytes, options.index_interval_bytes, frame_bytes);
         let position = Position::of_header(&header);
@@ -225,6 +231,7 @@ impl Writer {
             leaving_index: new_index(),
             chain: position.chain,
             spare: Spare::None,
+            supply,
             change: None,
             leaving: None,
             sealing: None,
