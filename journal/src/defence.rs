@@ -33,6 +33,8 @@ pub(crate) enum Defence {
     ShortWrites,
     /// It is durable that the journal begins behind a segment before that goes.
     ReleaseBeforeRemoval,
+    /// A compacted segment is durable before the original goes.
+    CopyBeforeRemoval,
     /// Recovery looks at the disk and not at what a failed sync left in the cache.
     DiskNotCache,
 }

@@ -1,5 +1,6 @@
 //! A journal's directory: its list of segments, and reading a segment through a window.
 
+use crate::compact::{COMPACTED_EXTENSION, CompactedFile, NEW_EXTENSION};
 use crate::fault::{Damage, Fault, OpenError};
 use crate::format::{BLOCK_BYTES, FrameHeader, SegmentFooter, SegmentHeader, SegmentIdentity, WRITE_UNIT_BYTES};
 use crate::helper::RECYCLED_EXTENSION;
@@ -16,6 +17,8 @@ use tickcore_book::Sequence;
 
 /// How files of segments end.
 pub(crate) const SEGMENT_EXTENSION: &str = "tcj";
+/// Looks at a directory in which files go meanwhile.
+const LOADS_MAX: usize = 8;
 /// How much is read at once.
 const WINDOW_BYTES: usize = 1 << 20;
 
@@ -46,6 +49,19 @@ pub(crate) struct Catalog {
 impl Catalog {
     /// Reads the header of every segment.
     pub(crate) fn load(medium: &Arc<dyn Medium>) -> Result<Self, OpenError> {
+        for _ in 1..LOADS_MAX {
+            let (catalog, has_changed) = Self::load_once(medium)?;
+            if !has_changed {
+                return Ok(catalog);
+            }
+        }
+        Self::load_once(medium).map(|(catalog, _)| catalog)
+    }
+
+    /// One look at the directory; and whether files went while it was looked at, so that others may have come in their
+    /// place.
+    fn load_once(medium: &Arc<dyn Medium>) -> Result<(Self, bool), OpenError> {
+        let mut has_changed = false;
         let directory = medium.path();
         let mut segments = Vec::new();
         let mut unused = Vec::new();
@@ -61,7 +77,7 @@ impl Catalog {
                 Identified::Segment(segment) => segments.push(*segment),
                 Identified::Unused => unused.push(file),
                 Identified::Damaged(damaged) => damaged_files.push((file, damaged)),
-                Identified::Gone => {}
+                Identified::Gone => has_changed = true,
             }
         }
         // After the files: a writer lets none go before it says so here.
@@ -92,15 +108,16 @@ impl Catalog {
             }
             !is_released
         });
-        let is_recycled = |name: &&String| Path::new(name).extension().is_some_and(|found| found == RECYCLED_EXTENSION);
+        let is_left = |name: &&String| has_extension(name, &[RECYCLED_EXTENSION, NEW_EXTENSION]);
         let names = medium.list().map_err(|cause| OpenError::Io { path: directory.to_owned(), cause })?;
-        unused.extend(names.iter().filter(is_recycled).cloned());
+        unused.extend(names.iter().filter(is_left).cloned());
         segments.sort_by_key(|segment| segment.header.number);
         remove_foreign(&mut segments, &mut damages);
+        remove_compacted_twins(&mut segments, &mut unused);
         remove_duplicates(&mut segments, &mut damages);
         find_missing(first, &segments, &damaged_numbers, &mut damages);
         damages.sort_by_key(|damage| damage.sequence);
-        Ok(Self { medium: Arc::clone(medium), segments, unused, damages, first })
+        Ok((Self { medium: Arc::clone(medium), segments, unused, damages, first }, has_changed))
     }
 
     /// As [`Catalog::load`], for those who cannot go on with damage or with nothing.
@@ -129,8 +146,12 @@ impl Catalog {
 /// Names of the files that may hold segments, sorted.
 pub(crate) fn segment_files(medium: &dyn Medium) -> io::Result<Vec<String>> {
     let mut files = medium.list()?;
-    files.retain(|name| Path::new(name).extension().is_some_and(|extension| extension == SEGMENT_EXTENSION));
+    files.retain(|name| has_extension(name, &[SEGMENT_EXTENSION, COMPACTED_EXTENSION]));
     Ok(files)
+}
+
+fn has_extension(name: &str, wanted: &[&str]) -> bool {
+    Path::new(name).extension().is_some_and(|found| wanted.iter().any(|wanted| found == *wanted))
 }
 
 enum Identified {
@@ -139,6 +160,11 @@ enum Identified {
     Damaged(DamagedFile),
     /// Removed since the directory was listed.
     Gone,
+}
+
+/// Whether an error is one of what a compacted file holds.
+pub(crate) fn is_of_content(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 /// A file whose header is not whole.
@@ -154,6 +180,11 @@ struct DamagedFile {
 fn identify(medium: &dyn Medium, file: &str) -> io::Result<Identified> {
     let mut window = match Window::open(medium, file) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Identified::Gone),
+        Err(cause) if is_of_content(&cause) => {
+            let fault = Fault::Compacted;
+            let damaged = DamagedFile { fault, number: 0, highest_number: None, first_sequence: 0 };
+            return Ok(Identified::Damaged(damaged));
+        }
         window => window?,
     };
     let fault = match SegmentHeader::read(window.at(0, BLOCK_BYTES as usize)?) {
@@ -201,6 +232,23 @@ fn remove_foreign(segments: &mut Vec<Segment>, damages: &mut Vec<Damage>) {
             damages.push(Damage { file, offset: 0, sequence, fault });
         }
         is_own
+    });
+}
+
+/// Compacting that died before it let the original go leaves both: the original is the segment.
+fn remove_compacted_twins(segments: &mut Vec<Segment>, unused: &mut Vec<String>) {
+    let originals: Vec<u64> = segments
+        .iter()
+        .filter(|segment| has_extension(&segment.file, &[SEGMENT_EXTENSION]))
+        .map(|segment| segment.header.number)
+        .collect();
+    segments.retain(|segment| {
+        let is_twin =
+            has_extension(&segment.file, &[COMPACTED_EXTENSION]) && originals.contains(&segment.header.number);
+        if is_twin {
+            unused.push(segment.file.clone());
+        }
+        !is_twin
     });
 }
 
@@ -281,7 +329,10 @@ impl Drop for Window {
 
 impl Window {
     pub(crate) fn open(medium: &dyn Medium, name: &str) -> io::Result<Self> {
-        let file = medium.open(name, Access::Read)?;
+        let mut file = medium.open(name, Access::Read)?;
+        if has_extension(name, &[COMPACTED_EXTENSION]) {
+            file = Box::new(CompactedFile::open(file)?);
+        }
         let memory = match SPARE_MEMORY.take() {
             Some(memory) => memory,
             None => Block::new(WINDOW_BYTES)?,

@@ -89,6 +89,9 @@ pub enum Fault {
     /// Counts, times, digest or sequences of a footer, or entries of an index, are not those of its segment.
     #[error("the footer or its index does not describe the frames before it")]
     FooterMismatch,
+    /// A compacted segment cannot be unpacked.
+    #[error("the compacted segment cannot be unpacked")]
+    Compacted,
     /// Bytes stand behind the footer.
     #[error("{bytes} bytes stand behind the footer")]
     TrailingBytes {

@@ -5,6 +5,7 @@
 //! and never wakes it: the helper looks for work a thousand times a second. Without a helper, segments are allocated by
 //! the writer's own storage, one ahead, and what retention releases is removed in `poll`.
 
+use crate::compact::COMPACTED_EXTENSION;
 use crate::defence::{Defence, stands};
 use crate::format::BLOCK_BYTES;
 use crate::medium::{Access, Medium};
@@ -260,6 +261,8 @@ impl Worker {
         } else {
             remove_if_there(medium, name.as_str())?;
         }
+        let compacted = Path::new(name.as_str()).with_extension(COMPACTED_EXTENSION);
+        remove_if_there(medium, &compacted.to_string_lossy())?;
         medium.sync_directory()
     }
 }

@@ -33,6 +33,7 @@
 //! ```
 
 mod checksum;
+mod compact;
 mod defence;
 mod directory;
 mod fault;
@@ -46,6 +47,7 @@ mod options;
 mod reader;
 mod recovery;
 mod released;
+mod repair;
 mod seek;
 #[cfg(test)]
 mod simulation;
@@ -56,6 +58,7 @@ mod verify;
 mod walk;
 mod writer;
 
+pub use compact::{CompactError, Compaction, compact};
 pub use fault::{Damage, Fault, OpenError, ReadError};
 pub use format::{
     FORMAT_VERSION, FORMAT_VERSION_MIN, FRAME_BYTES_MAX, INPUT_BYTES_MAX, JournalId, MARKS_MAX, Mark, Record, Seal,
@@ -69,6 +72,7 @@ pub use options::{
 };
 pub use reader::{Reader, Tail};
 pub use recovery::{Cut, RecoverError, Recovery, recover};
+pub use repair::{RepairStep, plan_repair, repair};
 pub use seek::Start;
 pub use status::{Snapshot, Status, WriterState};
 pub use verify::{Progress, VerifyReport, verify};

@@ -61,8 +61,8 @@ pub(crate) trait Medium: Debug + Send + Sync {
     /// Creates the directory and those above it.
     fn create_directory(&self) -> io::Result<()>;
 
-    /// Takes the directory's lock, or returns `None` when another process has it.
-    fn lock(&self) -> io::Result<Option<Box<dyn Lock>>>;
+    /// Takes a lock of the directory, or returns `None` when another process has it.
+    fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Lock>>>;
 
     /// The status page of a writer, where there is one.
     fn status(&self, journal: JournalId, last: u64) -> io::Result<Option<StatusWriter>>;
@@ -160,8 +160,8 @@ impl Medium for DirectoryMedium {
         }
     }
 
-    fn lock(&self) -> io::Result<Option<Box<dyn Lock>>> {
-        let path = self.path.join(LOCK_FILE);
+    fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Lock>>> {
+        let path = self.path.join(name);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Box::new(file))),

@@ -11,7 +11,7 @@ use crate::defence::{Defence, stands};
 use crate::directory::{Catalog, segment_files};
 use crate::fault::{Damage, Fault, OpenError};
 use crate::format::{BLOCK_BYTES, JournalId, Seal, SegmentFooter, SegmentHeader};
-use crate::medium::{Access, DirectoryMedium, Lock, Medium};
+use crate::medium::{Access, DirectoryMedium, LOCK_FILE, Lock, Medium};
 use crate::options::Metadata;
 use crate::walk::{Position, Step, Verdict, Walk, judge};
 use std::io;
@@ -89,7 +89,7 @@ pub(crate) fn take_lock(medium: &dyn Medium) -> Result<Box<dyn Lock>, RecoverErr
     if !segment_files(medium).is_ok_and(|files| !files.is_empty()) {
         return Err(OpenError::NotAJournal { path }.into());
     }
-    match medium.lock() {
+    match medium.lock(LOCK_FILE) {
         Ok(Some(lock)) => Ok(lock),
         Ok(None) => Err(RecoverError::Locked { path }),
         Err(cause) => Err(RecoverError::Io { action: "lock", path, cause }),

@@ -349,7 +349,7 @@ impl State {
         let mut highest = 0;
         for (name, &file) in &self.names {
             let bytes = &self.files[file].current;
-            if !name.ends_with(".tcj") {
+            if !name.ends_with(".tcj") || bytes.is_empty() {
                 continue;
             }
             let Ok(header) = SegmentHeader::read(bytes.get(..UNIT_BYTES).unwrap_or_default()) else { continue };
@@ -457,7 +457,7 @@ impl Medium for Disk {
         self.state().tick()
     }
 
-    fn lock(&self) -> io::Result<Option<Box<dyn Lock>>> {
+    fn lock(&self, _name: &str) -> io::Result<Option<Box<dyn Lock>>> {
         Ok(Some(Box::new(NoLock)))
     }
 

@@ -2,6 +2,7 @@
 
 use super::Random;
 use super::disk::{Death, Disk, Faults};
+use crate::compact::compact_on;
 use crate::defence::{Defence, without};
 use crate::fault::{OpenError, ReadError};
 use crate::helper::Helper;
@@ -131,6 +132,20 @@ impl Run {
             let faults = self.faults();
             self.disk.state().faults = faults;
             self.write(writer)?;
+            if self.random.chance(25) && is_created && !self.disk.is_dead() {
+                self.disk.state().faults = Faults::default();
+                if self.random.chance(60) {
+                    let operations = self.random.below(150);
+                    self.disk.die_after(operations);
+                }
+                let compacted = compact_on(&self.disk.medium(), 1, |_, _| ());
+                if let Err(error) = compacted
+                    && !self.disk.is_dead()
+                    && self.character == Character::AsAssumed
+                {
+                    return Err(format!("compacting: {error}"));
+                }
+            }
             if self.crash() && self.character == Character::Damaging {
                 return self.check_damaged();
             }
@@ -460,6 +475,7 @@ fn every_defence_that_is_taken_out_is_missed() {
         Defence::ShortWrites,
         Defence::DiskNotCache,
         Defence::ReleaseBeforeRemoval,
+        Defence::CopyBeforeRemoval,
     ] {
         // A run that only hangs shows nothing of what the defence is for.
         let is_hanging = |how: &Broken| how.contains("waits for ever") || how.contains("no progress");

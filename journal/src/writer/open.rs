@@ -128,7 +128,7 @@ impl Writer {
         medium.create_directory().map_err(StartError::io("create", directory))?;
         // Before the lock, which would stay in a directory that is somebody else's; and again with it.
         find_never_begun(medium)?;
-        let Some(lock) = medium.lock().map_err(StartError::io("lock", directory))? else {
+        let Some(lock) = medium.lock(LOCK_FILE).map_err(StartError::io("lock", directory))? else {
             return Err(CreateError::Locked { path: directory.to_owned() });
         };
         for file in find_never_begun(medium)? {
