@@ -6,12 +6,13 @@ use crate::outcome::JournalOutcome;
 use crate::stat::Counter;
 use crate::topology::Plan;
 use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tickcore_book::Sequence;
 use tickcore_feed::ring::{Reader as RingReader, Wait as RingWait};
 use tickcore_journal::{
-    AppendError, CreateError, Metadata, OpenError, Options, ReadError, Reader as JournalReader, RecoverError, Recovery,
-    ResumeError, WriteError, Writer,
+    AppendError, CreateError, Helper, HelperHandle, Metadata, OnSealed, OpenError, Options, ReadError,
+    Reader as JournalReader, RecoverError, Recovery, ResumeError, WriteError, Writer,
 };
 
 /// Events taken from the ring before the writer is polled.
@@ -20,6 +21,8 @@ const BATCH_EVENTS: usize = 1024;
 const WAIT: Duration = Duration::from_micros(100);
 /// Idle turns before a spinning journal thread sleeps: the kernel's worker that syncs for it may need the core.
 const SPINS_MAX: u32 = 256;
+/// Bytes a second that segments are prepared at while one is ready.
+const PREPARED_BYTES_PER_SECOND: u64 = 1 << 30;
 
 /// Where the journal of a run is, and how it is written.
 #[derive(Clone, Debug)]
@@ -28,7 +31,7 @@ pub struct JournalConfig {
     pub dir: PathBuf,
     /// Whether to go on behind its last record.
     pub resume: bool,
-    /// How it is written.
+    /// How it is written. Without a helper in it, one is started that prepares segments ahead.
     pub options: Options,
     /// What a new journal's header says.
     pub metadata: Metadata,
@@ -55,6 +58,9 @@ pub enum JournalError {
     /// One to continue.
     #[error("--journal --resume: {0}")]
     Resume(#[from] ResumeError),
+    /// The thread that prepares segments.
+    #[error("--journal: the thread that prepares segments cannot be started: {0}")]
+    Helper(std::io::Error),
     /// One to continue, which is read again to be compared with the input.
     #[error("--journal --resume: {0}")]
     Open(#[from] OpenError),
@@ -99,11 +105,20 @@ pub(crate) struct JournalRun {
     wait: RingWait,
     spins: bool,
     error: Option<String>,
+    /// The thread that prepares segments, if it is this run's own.
+    helper: Option<JoinHandle<()>>,
 }
 
 impl JournalRun {
     /// Begins a journal, or takes up one that is there. Memory is taken and touched here.
     pub(crate) fn open(config: &JournalConfig, ring: RingReader, plan: &Plan) -> Result<Self, JournalError> {
+        let mut config = config.clone();
+        let mut helper = None;
+        if config.options.helper.is_none() {
+            let (thread, handle) = start_helper(None).map_err(JournalError::Helper)?;
+            (helper, config.options.helper) = (Some(thread), Some(handle));
+        }
+        let config = &config;
         let resumed = if config.resume { resume(config)? } else { None };
         let (writer, found) = match resumed {
             Some((writer, recovery)) => {
@@ -121,6 +136,7 @@ impl JournalRun {
             wait: plan.wait,
             spins: plan.journal_spins,
             error: None,
+            helper,
         })
     }
 
@@ -256,13 +272,14 @@ impl JournalRun {
             notices: Vec::new(),
         };
         let discarded = if self.found.is_none() { self.writer.discard(&self.dir) } else { Ok(()) };
+        self.helper.map(JoinHandle::join);
         JournalOutcome { error: discarded.err().map(|error| error.to_string()), ..outcome }
     }
 
     /// Makes everything durable and seals the journal. After a failure, or when the run was abandoned, it is left as after
     /// a crash.
     pub(crate) fn finish(self, control: &Control) -> JournalOutcome {
-        let Self { dir, ring, writer, compared_events, mut error, .. } = self;
+        let Self { dir, ring, writer, compared_events, mut error, helper, .. } = self;
         // The feed no longer waits for this journal.
         drop(ring);
         let mut watermarks = writer.watermarks();
@@ -274,7 +291,10 @@ impl JournalRun {
                 Ok(end) => watermarks = end,
                 Err(failure) => error = Some(failure.to_string()),
             }
+        } else {
+            drop(writer);
         }
+        helper.map(JoinHandle::join);
         JournalOutcome {
             dir,
             first_sequence: None,
@@ -289,6 +309,22 @@ impl JournalRun {
             notices,
         }
     }
+}
+
+/// Starts the thread that prepares segments ahead, lets old ones go, and calls `on_sealed` with each that is sealed. It
+/// floats over the cores of the process, though the calling thread may be pinned, and ends with the journal.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn start_helper(on_sealed: Option<OnSealed>) -> std::io::Result<(JoinHandle<()>, HelperHandle)> {
+    let (helper, handle) = Helper::new(PREPARED_BYTES_PER_SECOND, on_sealed);
+    let thread = thread::Builder::new().name("tickcore-prep".to_owned()).spawn(move || {
+        if let Ok(cores) = rustix::thread::sched_getaffinity(Some(rustix::process::getpid())) {
+            let _ = rustix::thread::sched_setaffinity(None, &cores);
+        }
+        helper.run();
+    })?;
+    Ok((thread, handle))
 }
 
 /// The journal that is there, recovered; `None` where none was begun yet, so that a run which is always started with

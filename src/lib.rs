@@ -37,5 +37,5 @@ pub mod topology;
 mod warm_up;
 
 pub use book_core::StrictAnomaly;
-pub use journal_core::{JournalConfig, JournalError};
+pub use journal_core::{JournalConfig, JournalError, start_helper};
 pub use threads::ThreadHook;

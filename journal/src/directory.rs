@@ -1,40 +1,26 @@
-//! A journal's directory: its lock, its list of segments, and reading a segment through a window.
-//!
-//! Everything that reads or repairs a journal touches files through this module alone.
+//! A journal's directory: its list of segments, and reading a segment through a window.
 
+use crate::compact::{COMPACTED_EXTENSION, CompactedFile, NEW_EXTENSION};
 use crate::fault::{Damage, Fault, OpenError};
 use crate::format::{BLOCK_BYTES, FrameHeader, SegmentFooter, SegmentHeader, SegmentIdentity, WRITE_UNIT_BYTES};
+use crate::helper::RECYCLED_EXTENSION;
+use crate::medium::{Access, Medium, MediumFile};
 use crate::memory::Block;
-use rustix::fs::{FlockOperation, SeekFrom, flock, seek};
+use crate::released::{RELEASED_FILE, Released};
+use crate::walk::Position;
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tickcore_book::Sequence;
 
-/// Name of the lock's file.
-pub(crate) const LOCK_FILE: &str = "lock";
 /// How files of segments end.
 pub(crate) const SEGMENT_EXTENSION: &str = "tcj";
+/// Looks at a directory in which files go meanwhile.
+const LOADS_MAX: usize = 8;
 /// How much is read at once.
 const WINDOW_BYTES: usize = 1 << 20;
-
-/// Takes the directory's lock, or returns `None` when another process has it. It is held until the file is closed.
-pub(crate) fn lock(directory: &Path) -> io::Result<Option<File>> {
-    let file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(directory.join(LOCK_FILE))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(cause) => Err(cause.into()),
-    }
-}
-
-/// Makes the names in a directory durable.
-pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
 
 /// One valid segment.
 #[derive(Clone, Debug)]
@@ -50,93 +36,155 @@ pub(crate) struct Segment {
 /// All segments of a directory, in the order of their headers.
 #[derive(Debug)]
 pub(crate) struct Catalog {
-    pub(crate) directory: PathBuf,
+    pub(crate) medium: Arc<dyn Medium>,
     pub(crate) segments: Vec<Segment>,
     /// Files prepared for a segment that was never begun: no valid header, and no frame.
     pub(crate) unused: Vec<String>,
     /// What is wrong with the set of segments, in the order of the numbers.
     pub(crate) damages: Vec<Damage>,
+    /// Number of the first segment that is not released, and where it begins.
+    pub(crate) first: (u64, Position),
 }
 
 impl Catalog {
-    /// Reads the header of every segment in `directory`.
-    pub(crate) fn load(directory: &Path) -> Result<Self, OpenError> {
+    /// Reads the header of every segment.
+    pub(crate) fn load(medium: &Arc<dyn Medium>) -> Result<Self, OpenError> {
+        for _ in 1..LOADS_MAX {
+            let (catalog, has_changed) = Self::load_once(medium)?;
+            if !has_changed {
+                return Ok(catalog);
+            }
+        }
+        Self::load_once(medium).map(|(catalog, _)| catalog)
+    }
+
+    /// One look at the directory; and whether files went while it was looked at, so that others may have come in their
+    /// place.
+    fn load_once(medium: &Arc<dyn Medium>) -> Result<(Self, bool), OpenError> {
+        let mut has_changed = false;
+        let directory = medium.path();
         let mut segments = Vec::new();
         let mut unused = Vec::new();
         let mut damages = Vec::new();
         // Numbers of segments that are there, but damaged: their absence from the list is no second finding.
         let mut damaged_numbers = Vec::new();
-        for file in segment_files(directory).map_err(|cause| OpenError::Io { path: directory.to_owned(), cause })? {
+        let mut damaged_files = Vec::new();
+        for file in
+            segment_files(medium.as_ref()).map_err(|cause| OpenError::Io { path: directory.to_owned(), cause })?
+        {
             let path = directory.join(&file);
-            match identify(&path).map_err(|cause| OpenError::Io { path, cause })? {
+            match identify(medium.as_ref(), &file).map_err(|cause| OpenError::Io { path, cause })? {
                 Identified::Segment(segment) => segments.push(*segment),
                 Identified::Unused => unused.push(file),
-                Identified::Damaged { fault, number, first_sequence } => {
-                    damaged_numbers.push(number);
-                    damages.push(Damage { file, offset: 0, sequence: Sequence(first_sequence), fault });
-                }
-                Identified::Gone => {}
+                Identified::Damaged(damaged) => damaged_files.push((file, damaged)),
+                Identified::Gone => has_changed = true,
             }
         }
+        // After the files: a writer lets none go before it says so here.
+        let released_path = || directory.join(RELEASED_FILE);
+        let released =
+            Released::read(medium.as_ref()).map_err(|cause| OpenError::Io { path: released_path(), cause })?;
+        let mut first = (1, Position::START);
+        match released {
+            None => {}
+            Some(Ok(released)) => first = (released.number, released.position()),
+            Some(Err(fault)) => {
+                damages.push(Damage { file: RELEASED_FILE.to_owned(), offset: 0, sequence: Sequence(0), fault });
+            }
+        }
+        for (file, DamagedFile { fault, number, highest_number, first_sequence }) in damaged_files {
+            // Bytes of released segments in a file that was to be used again.
+            if highest_number.is_some_and(|highest| highest < first.0) && !matches!(fault, Fault::Unsupported { .. }) {
+                unused.push(file);
+                continue;
+            }
+            damaged_numbers.push(number);
+            damages.push(Damage { file, offset: 0, sequence: Sequence(first_sequence), fault });
+        }
+        segments.retain(|segment| {
+            let is_released = segment.header.number < first.0;
+            if is_released {
+                unused.push(segment.file.clone());
+            }
+            !is_released
+        });
+        let is_left = |name: &&String| has_extension(name, &[RECYCLED_EXTENSION, NEW_EXTENSION]);
+        let names = medium.list().map_err(|cause| OpenError::Io { path: directory.to_owned(), cause })?;
+        unused.extend(names.iter().filter(is_left).cloned());
         segments.sort_by_key(|segment| segment.header.number);
         remove_foreign(&mut segments, &mut damages);
+        remove_compacted_twins(&mut segments, &mut unused);
         remove_duplicates(&mut segments, &mut damages);
-        find_missing(&segments, &damaged_numbers, &mut damages);
+        find_missing(first, &segments, &damaged_numbers, &mut damages);
         damages.sort_by_key(|damage| damage.sequence);
-        Ok(Self { directory: directory.to_owned(), segments, unused, damages })
+        Ok((Self { medium: Arc::clone(medium), segments, unused, damages, first }, has_changed))
     }
 
     /// As [`Catalog::load`], for those who cannot go on with damage or with nothing.
-    pub(crate) fn load_whole(directory: &Path) -> Result<Self, OpenError> {
-        let mut catalog = Self::load(directory)?;
+    pub(crate) fn load_whole(medium: &Arc<dyn Medium>) -> Result<Self, OpenError> {
+        let mut catalog = Self::load(medium)?;
         if !catalog.damages.is_empty() {
             return Err(catalog.damages.swap_remove(0).into());
         }
         if catalog.segments.is_empty() {
-            return Err(OpenError::NotAJournal { path: directory.to_owned() });
+            return Err(OpenError::NotAJournal { path: medium.path().to_owned() });
         }
         Ok(catalog)
     }
 
     /// A window on segment `index`.
     pub(crate) fn open(&self, index: usize) -> io::Result<Window> {
-        Window::open(&self.path(index))
+        Window::open(self.medium.as_ref(), &self.segments[index].file)
     }
 
     /// The path of segment `index`.
     pub(crate) fn path(&self, index: usize) -> PathBuf {
-        self.directory.join(&self.segments[index].file)
+        self.medium.path().join(&self.segments[index].file)
     }
 }
 
-/// Names of the files in `directory` that may hold segments, sorted.
-pub(crate) fn segment_files(directory: &Path) -> io::Result<Vec<String>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        if Path::new(&name).extension().is_some_and(|extension| extension == SEGMENT_EXTENSION) {
-            files.push(name.to_string_lossy().into_owned());
-        }
-    }
-    files.sort();
+/// Names of the files that may hold segments, sorted.
+pub(crate) fn segment_files(medium: &dyn Medium) -> io::Result<Vec<String>> {
+    let mut files = medium.list()?;
+    files.retain(|name| has_extension(name, &[SEGMENT_EXTENSION, COMPACTED_EXTENSION]));
     Ok(files)
+}
+
+fn has_extension(name: &str, wanted: &[&str]) -> bool {
+    Path::new(name).extension().is_some_and(|found| wanted.iter().any(|wanted| found == *wanted))
 }
 
 enum Identified {
     Segment(Box<Segment>),
     Unused,
-    Damaged {
-        fault: Fault,
-        number: u64,
-        first_sequence: u64,
-    },
+    Damaged(DamagedFile),
     /// Removed since the directory was listed.
     Gone,
 }
 
-fn identify(path: &Path) -> io::Result<Identified> {
-    let mut window = match Window::open(path) {
+/// Whether an error is one of what a compacted file holds.
+pub(crate) fn is_of_content(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+/// A file whose header is not whole.
+struct DamagedFile {
+    fault: Fault,
+    /// Of the first frame in it, 0 if there is none.
+    number: u64,
+    /// Of all frames in it.
+    highest_number: Option<u64>,
+    first_sequence: u64,
+}
+
+fn identify(medium: &dyn Medium, file: &str) -> io::Result<Identified> {
+    let mut window = match Window::open(medium, file) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Identified::Gone),
+        Err(cause) if is_of_content(&cause) => {
+            let fault = Fault::Compacted;
+            let damaged = DamagedFile { fault, number: 0, highest_number: None, first_sequence: 0 };
+            return Ok(Identified::Damaged(damaged));
+        }
         window => window?,
     };
     let fault = match SegmentHeader::read(window.at(0, BLOCK_BYTES as usize)?) {
@@ -149,8 +197,7 @@ fn identify(path: &Path) -> io::Result<Identified> {
                 }
                 _ => None,
             };
-            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            return Ok(Identified::Segment(Box::new(Segment { file, header, footer, length })));
+            return Ok(Identified::Segment(Box::new(Segment { file: file.to_owned(), header, footer, length })));
         }
         Err(fault) => fault,
     };
@@ -159,9 +206,13 @@ fn identify(path: &Path) -> io::Result<Identified> {
     let rest = window.survey(BLOCK_BYTES, None)?;
     let is_unused = rest.end == BLOCK_BYTES && !matches!(fault, Fault::Unsupported { .. });
     Ok(match rest.first {
-        Some((identity, first_sequence)) => Identified::Damaged { fault, number: identity.number, first_sequence },
         None if is_unused => Identified::Unused,
-        None => Identified::Damaged { fault, number: 0, first_sequence: 0 },
+        first => {
+            let number = first.map_or(0, |(identity, _)| identity.number);
+            let first_sequence = first.map_or(0, |(_, sequence)| sequence);
+            let highest_number = rest.highest_number;
+            Identified::Damaged(DamagedFile { fault, number, highest_number, first_sequence })
+        }
     })
 }
 
@@ -184,6 +235,23 @@ fn remove_foreign(segments: &mut Vec<Segment>, damages: &mut Vec<Damage>) {
     });
 }
 
+/// Compacting that died before it let the original go leaves both: the original is the segment.
+fn remove_compacted_twins(segments: &mut Vec<Segment>, unused: &mut Vec<String>) {
+    let originals: Vec<u64> = segments
+        .iter()
+        .filter(|segment| has_extension(&segment.file, &[SEGMENT_EXTENSION]))
+        .map(|segment| segment.header.number)
+        .collect();
+    segments.retain(|segment| {
+        let is_twin =
+            has_extension(&segment.file, &[COMPACTED_EXTENSION]) && originals.contains(&segment.header.number);
+        if is_twin {
+            unused.push(segment.file.clone());
+        }
+        !is_twin
+    });
+}
+
 /// Keeps the first file of each number, and reports the others.
 fn remove_duplicates(segments: &mut Vec<Segment>, damages: &mut Vec<Damage>) {
     segments.dedup_by(|later, earlier| {
@@ -197,12 +265,12 @@ fn remove_duplicates(segments: &mut Vec<Segment>, damages: &mut Vec<Damage>) {
     });
 }
 
-/// Reports each hole in the numbers, which begin at 1, with the file before it (or after it, at the start).
-fn find_missing(segments: &[Segment], damaged_numbers: &[u64], damages: &mut Vec<Damage>) {
-    let mut expected = 1;
+/// Reports each hole in the numbers with the file before it (or after it, at the start).
+fn find_missing(first: (u64, Position), segments: &[Segment], damaged_numbers: &[u64], damages: &mut Vec<Damage>) {
+    let mut expected = first.0;
     let mut file = segments.first().map(|segment| segment.file.as_str()).unwrap_or_default();
     let mut length = 0;
-    let mut sequence = Sequence(1);
+    let mut sequence = Sequence(first.1.next_sequence);
     for segment in segments {
         let missing = (expected..segment.header.number).find(|number| !damaged_numbers.contains(number));
         if let Some(number) = missing {
@@ -231,28 +299,50 @@ pub(crate) struct Survey {
     pub(crate) durable: u64,
     /// The segment and first sequence that the first of them names.
     pub(crate) first: Option<(SegmentIdentity, u64)>,
+    /// The highest number of a segment that any of them names.
+    pub(crate) highest_number: Option<u64>,
     /// Where the first of them stands.
     pub(crate) first_offset: Option<u64>,
     /// End of the last write unit that is not all 0, or the start of the stretch.
     pub(crate) end: u64,
 }
 
+thread_local! {
+    /// The memory of the window that this thread closed last: a directory has many segments, and most are glanced at.
+    static SPARE_MEMORY: Cell<Option<Block>> = const { Cell::new(None) };
+}
+
 /// A file read in large pieces that stay in memory until they are left behind.
 pub(crate) struct Window {
-    file: File,
-    memory: Block,
+    file: Box<dyn MediumFile>,
+    /// There, but for the moment of dropping.
+    memory: Option<Block>,
     start: u64,
     filled: usize,
 }
 
+impl Drop for Window {
+    fn drop(&mut self) {
+        SPARE_MEMORY.set(self.memory.take());
+    }
+}
+
 impl Window {
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: File::open(path)?, memory: Block::new(WINDOW_BYTES)?, start: 0, filled: 0 })
+    pub(crate) fn open(medium: &dyn Medium, name: &str) -> io::Result<Self> {
+        let mut file = medium.open(name, Access::Read)?;
+        if has_extension(name, &[COMPACTED_EXTENSION]) {
+            file = Box::new(CompactedFile::open(file)?);
+        }
+        let memory = match SPARE_MEMORY.take() {
+            Some(memory) => memory,
+            None => Block::new(WINDOW_BYTES)?,
+        };
+        Ok(Self { file, memory: Some(memory), start: 0, filled: 0 })
     }
 
     /// The file's length now.
     pub(crate) fn length(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        self.file.length()
     }
 
     /// Forgets what was read, so that a live file is looked at anew.
@@ -272,7 +362,8 @@ impl Window {
 
     /// What of `offset..offset + length` is in memory: all of it, if [`Window::at`] has just given it.
     pub(crate) fn cached(&self, offset: u64, length: usize) -> &[u8] {
-        let filled = &self.memory.bytes()[..self.filled];
+        let Some(memory) = &self.memory else { return &[] };
+        let filled = &memory.bytes()[..self.filled];
         let Some(from) = offset.checked_sub(self.start).map(|from| from as usize) else { return &[] };
         filled.get(from..).map_or(&[], |rest| &rest[..length.min(rest.len())])
     }
@@ -284,22 +375,22 @@ impl Window {
             Some(from) if (from as usize) < old.1 => from as usize..old.1,
             _ => 0..0,
         };
-        if self.memory.bytes().len() < length {
+        let mut memory = self.memory.take().ok_or(io::ErrorKind::OutOfMemory)?;
+        if memory.bytes().len() < length {
             let mut larger = Block::new(length + WINDOW_BYTES)?;
-            larger.bytes_mut()[..kept.len()].copy_from_slice(&self.memory.bytes()[kept.clone()]);
-            self.memory = larger;
+            larger.bytes_mut()[..kept.len()].copy_from_slice(&memory.bytes()[kept.clone()]);
+            memory = larger;
         } else {
-            self.memory.bytes_mut().copy_within(kept.clone(), 0);
+            memory.bytes_mut().copy_within(kept.clone(), 0);
         }
         self.start = offset;
         self.filled = kept.len();
+        let memory = self.memory.insert(memory);
         while self.filled < length {
             let position = offset + self.filled as u64;
-            match self.file.read_at(&mut self.memory.bytes_mut()[self.filled..], position) {
-                Ok(0) => break,
-                Ok(count) => self.filled += count,
-                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
-                Err(cause) => return Err(cause),
+            match self.file.read_at(&mut memory.bytes_mut()[self.filled..], position)? {
+                0 => break,
+                count => self.filled += count,
             }
         }
         Ok(())
@@ -336,6 +427,7 @@ impl Window {
                 survey.frame_count += frame_count;
                 survey.durable = survey.durable.max(durable);
                 survey.first.get_or_insert((identity, first_sequence));
+                survey.highest_number = survey.highest_number.max(Some(identity.number));
                 survey.first_offset.get_or_insert(at);
             }
             at += WRITE_UNIT_BYTES;
@@ -345,12 +437,7 @@ impl Window {
 
     /// The first write unit at or after `offset` that may hold anything but zeros, or `None` at the end of the file.
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
-        #[cfg(target_os = "linux")]
-        match seek(&self.file, SeekFrom::Data(offset)) {
-            Ok(found) => return Ok(Some((found & !(WRITE_UNIT_BYTES - 1)).max(offset))),
-            Err(rustix::io::Errno::NXIO) => return Ok(None),
-            Err(_) => {}
-        }
-        Ok((offset < self.length()?).then_some(offset))
+        let found = self.file.next_data(offset)?;
+        Ok(found.map(|found| (found & !(WRITE_UNIT_BYTES - 1)).max(offset)))
     }
 }

@@ -78,9 +78,20 @@ pub enum Fault {
         /// Checksum that is stated.
         found: u64,
     },
-    /// Counts, times, digest or sequences of a footer are not those of its segment.
-    #[error("the footer does not describe the frames before it")]
+    /// The highest time of a frame is not that of its records.
+    #[error("the highest time {stated} is stated, but the records have {found}")]
+    HighestTime {
+        /// What the header states.
+        stated: u64,
+        /// What the records have.
+        found: u64,
+    },
+    /// Counts, times, digest or sequences of a footer, or entries of an index, are not those of its segment.
+    #[error("the footer or its index does not describe the frames before it")]
     FooterMismatch,
+    /// A compacted segment cannot be unpacked.
+    #[error("the compacted segment cannot be unpacked")]
+    Compacted,
     /// Bytes stand behind the footer.
     #[error("{bytes} bytes stand behind the footer")]
     TrailingBytes {
@@ -128,6 +139,7 @@ impl Fault {
                 | Self::SequenceBroken { .. }
                 | Self::ChainBroken { .. }
                 | Self::FooterMismatch
+                | Self::HighestTime { .. }
         )
     }
 }
@@ -184,6 +196,14 @@ pub enum ReadError {
         sequence: Sequence,
         /// The system's answer.
         cause: std::io::Error,
+    },
+    /// Retention let the segment go that was being read.
+    #[error("the journal's retention released sequence {sequence} before it was read: it begins at {first} now")]
+    Released {
+        /// The first record that was not read.
+        sequence: Sequence,
+        /// The first record that is there.
+        first: Sequence,
     },
     /// The journal is damaged here.
     #[error("{0}; `tickcore journal verify` lists all damage")]

@@ -3,6 +3,7 @@
 use crate::directory::Catalog;
 use crate::fault::{Damage, OpenError};
 use crate::format::{JournalId, Seal};
+use crate::medium::DirectoryMedium;
 use crate::options::Metadata;
 use crate::reader::Tail;
 use crate::status::{Snapshot, Status};
@@ -69,7 +70,7 @@ pub struct SegmentInfo {
 /// If there is no journal, if files cannot be read, or if the set of segments is damaged.
 pub fn info(directory: impl AsRef<Path>) -> Result<Info, OpenError> {
     let directory = directory.as_ref();
-    let catalog = Catalog::load_whole(directory)?;
+    let catalog = Catalog::load_whole(&DirectoryMedium::at(directory))?;
     let first = catalog.segments[0].header;
     let mut info = Info {
         journal: first.journal,
@@ -91,6 +92,7 @@ pub fn info(directory: impl AsRef<Path>) -> Result<Info, OpenError> {
                 record_count: footer.record_count,
                 first_time: footer.first_time,
                 last_time: footer.last_time,
+                highest_time: footer.highest_time,
                 digest: footer.digest,
             };
             let seal = Seal::from_number(footer.seal);

@@ -33,14 +33,24 @@
 //! ```
 
 mod checksum;
+mod compact;
+mod defence;
 mod directory;
 mod fault;
 mod format;
+mod helper;
+mod index;
 mod info;
+mod medium;
 mod memory;
 mod options;
 mod reader;
 mod recovery;
+mod released;
+mod repair;
+mod seek;
+#[cfg(test)]
+mod simulation;
 mod staging;
 mod status;
 mod storage;
@@ -48,17 +58,22 @@ mod verify;
 mod walk;
 mod writer;
 
+pub use compact::{CompactError, Compaction, compact};
 pub use fault::{Damage, Fault, OpenError, ReadError};
 pub use format::{
-    FORMAT_VERSION, FRAME_BYTES_MAX, INPUT_BYTES_MAX, JournalId, MARKS_MAX, Mark, Record, Seal, WRITE_UNIT_BYTES,
+    FORMAT_VERSION, FORMAT_VERSION_MIN, FRAME_BYTES_MAX, INPUT_BYTES_MAX, JournalId, MARKS_MAX, Mark, Record, Seal,
+    WRITE_UNIT_BYTES,
 };
+pub use helper::{Helper, HelperHandle, OnSealed, PREPARED_MAX};
 pub use info::{Info, SegmentInfo, info};
 pub use options::{
-    Backend, Capacities, Metadata, Notice, OptionError, Options, REGISTERED_BYTES_MAX, SyncPolicy,
+    Backend, Capacities, Metadata, Notice, OptionError, Options, REGISTERED_BYTES_MAX, Retention, SyncPolicy,
     WRITES_IN_FLIGHT_MAX, Watermarks,
 };
 pub use reader::{Reader, Tail};
 pub use recovery::{Cut, RecoverError, Recovery, recover};
+pub use repair::{RepairStep, plan_repair, repair};
+pub use seek::Start;
 pub use status::{Snapshot, Status, WriterState};
 pub use verify::{Progress, VerifyReport, verify};
 pub use writer::{AppendError, CreateError, ResumeError, StartError, WriteError, Writer, WriterStats};

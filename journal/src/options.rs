@@ -1,6 +1,7 @@
 //! What a caller chooses when it creates a journal, and what the journal tells about itself.
 
 use crate::format::{FLAG_TIMES_SINCE_MIDNIGHT, FRAME_BYTES_MAX, INPUT_BYTES_MAX, SegmentHeader, WRITE_UNIT_BYTES};
+use crate::helper::{HelperHandle, PREPARED_MAX};
 use core::fmt;
 use core::time::Duration;
 use tickcore_book::{Sequence, TimestampNs};
@@ -78,9 +79,34 @@ pub enum SyncPolicy {
     /// One `fdatasync` after the other, each for all that was written before it began.
     #[default]
     EveryGroup,
+    /// As [`SyncPolicy::EveryGroup`], but not before so much time has passed since the last sync. Fewer syncs, records
+    /// durable later.
+    Every(Duration),
+    /// As [`SyncPolicy::EveryGroup`], but not before so many bytes were written since the last sync. What is less waits
+    /// for more, for the end of the segment, or for a flush.
+    EveryBytes(u64),
     /// Only when a segment is full and at the end. What the page cache or the disk's cache held is lost with the
     /// machine, and `durable` says so.
     None,
+}
+
+/// Which sealed segments are let go, oldest first. An unsealed one never is, nor the last that is sealed. By default none
+/// are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Bytes of sealed segments that are kept at most.
+    pub bytes_max: Option<u64>,
+    /// Sealed segments that are kept at most.
+    pub segments_max: Option<u64>,
+    /// How far the exchange times of a segment that is kept may all lie behind the highest of the journal.
+    pub age_max: Option<Duration>,
+}
+
+impl Retention {
+    /// Whether anything is ever let go.
+    pub(crate) fn is_limited(self) -> bool {
+        self != Self::default()
+    }
 }
 
 /// How to write. `Default` is for a journal that must keep up with tens of millions of events a second.
@@ -102,6 +128,18 @@ pub struct Options {
     pub linger: Duration,
     /// When written records are made durable.
     pub sync: SyncPolicy,
+    /// Which sealed segments are let go.
+    pub retention: Retention,
+    /// Who prepares segments ahead and lets old ones go. By default nobody: one segment ahead is allocated by the
+    /// storage, and [`Writer::poll`](crate::Writer::poll) removes what retention releases.
+    pub helper: Option<HelperHandle>,
+    /// With a helper: for how long the segments prepared ahead last at `peak_bytes_per_second`. At least one is
+    /// prepared, once an eighth of the first is full; a pool of more is filled at once. Default 200 ms.
+    pub prepared_ahead: Duration,
+    /// The most bytes that come in a second. Default 1 GiB, 16 million events.
+    pub peak_bytes_per_second: u64,
+    /// Bytes of frames from one entry of a segment's index to the next, at least. Default 1 MiB.
+    pub index_interval_bytes: u64,
     /// The best backend to try; from it the writer steps down. Default [`Backend::IoUringFixed`].
     pub backend: Backend,
     /// Whether to bypass the page cache where the file system allows it. Default true.
@@ -118,6 +156,11 @@ impl Default for Options {
             writes_in_flight: 8,
             linger: Duration::ZERO,
             sync: SyncPolicy::EveryGroup,
+            index_interval_bytes: 1 << 20,
+            retention: Retention::default(),
+            helper: None,
+            prepared_ahead: Duration::from_millis(200),
+            peak_bytes_per_second: 1 << 30,
             backend: Backend::IoUringFixed,
             is_direct: true,
         }
@@ -165,6 +208,12 @@ pub enum OptionError {
 }
 
 impl Options {
+    /// Segments that are prepared ahead.
+    pub(crate) fn prepared_segments(&self) -> u64 {
+        let bytes = self.prepared_ahead.as_nanos().saturating_mul(self.peak_bytes_per_second.into()) / 1_000_000_000;
+        (bytes.div_ceil(self.segment_bytes.max(1).into()) as u64).clamp(1, PREPARED_MAX)
+    }
+
     pub(crate) fn check(&self) -> Result<(), OptionError> {
         let frame_bytes = u64::from(self.frame_bytes);
         if self.frame_bytes == 0 || self.frame_bytes > FRAME_BYTES_MAX || !frame_bytes.is_multiple_of(WRITE_UNIT_BYTES)

@@ -1,17 +1,22 @@
-//! Reading a journal from its first record, with every check on.
+//! Reading a journal, from its first record or from any other, with every check on.
 //!
 //! Works with read access alone, on finished journals, on what a crash left, and on one that is being written: after
 //! the end was reached, [`Reader::next_batch`] looks again and gives what has come since. Records are handed out in
 //! place, one frame at a time, from the buffer they were read into. Worst case: at the end of an unsealed segment the
-//! rest of its file is looked through (holes are skipped) each time the reader is asked again.
+//! rest of its file is looked through (holes are skipped) each time the reader is asked again; [`Reader::follow`] looks
+//! at the writer's watermark first.
 
 use crate::directory::Catalog;
 use crate::fault::{Damage, Fault, OpenError, ReadError};
 use crate::format::{JournalId, Record, Seal, SegmentFooter};
+use crate::medium::{DirectoryMedium, Medium};
 use crate::options::Metadata;
+use crate::seek::{Start, find_segment, skip_by_index};
+use crate::status::{Status, WriterState};
 use crate::walk::{Position, Step, Verdict, Walk, judge};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use tickcore_book::Sequence;
 
 /// How a journal ends.
@@ -48,6 +53,10 @@ pub struct Reader {
     walk: Walk,
     tail: Tail,
     metadata: Metadata,
+    /// Records before it are still to be skipped.
+    start: Start,
+    /// The writer's page, when it is followed.
+    status: Option<Status>,
 }
 
 impl Reader {
@@ -57,15 +66,53 @@ impl Reader {
     /// If there is none, if files cannot be read, or if segments are missing, duplicate, foreign or have damaged
     /// headers.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let catalog = Catalog::load_whole(directory.as_ref())?;
+        Self::open_at(directory, Start::Beginning)
+    }
+
+    /// Opens the journal in `directory` to be read from `start` on. Sealed segments before it are not looked at, and
+    /// their index leads into the one that it stands in. Records before the start are never given; when there are none
+    /// behind it, the journal ends at once.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn open_at(directory: impl AsRef<Path>, start: Start) -> Result<Self, OpenError> {
+        Self::open_on(&DirectoryMedium::at(directory.as_ref()), start)
+    }
+
+    /// Reads along with the journal's writer: [`Reader::next_batch`] returns `None` when there is nothing yet, at the cost
+    /// of one look at the writer's watermark, for as long as the writer's status page says that it runs.
+    ///
+    /// # Errors
+    /// If there is no status page.
+    pub fn follow(&mut self) -> io::Result<()> {
+        let status = Status::open(self.catalog.medium.path())?;
+        self.status = (status.read().journal == self.journal()).then_some(status);
+        Ok(())
+    }
+
+    /// Whether the writer that is followed says that it still runs. A killed writer cannot say that it does not.
+    pub fn is_writer_running(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.read().state == WriterState::Running)
+    }
+
+    /// [`Reader::open`] on any medium.
+    pub(crate) fn open_on(medium: &Arc<dyn Medium>, start: Start) -> Result<Self, OpenError> {
+        let catalog = Catalog::load_whole(medium)?;
         let header = catalog.segments[0].header;
-        if let Err(fault) = Position::START.check(Position::of_header(&header)) {
+        let (_, first) = catalog.first;
+        if let Err(fault) = first.check(Position::of_header(&header)) {
             let file = catalog.segments[0].file.clone();
-            return Err(Damage { file, offset: 0, sequence: Sequence(1), fault }.into());
+            return Err(Damage { file, offset: 0, sequence: Sequence(first.next_sequence), fault }.into());
         }
-        let window = catalog.open(0).map_err(|cause| OpenError::Io { path: catalog.path(0), cause })?;
         let metadata = Metadata::from_header(&header);
-        Ok(Self { catalog, index: 0, walk: Walk::new(window, header), tail: Tail::Unread, metadata })
+        let index = find_segment(&catalog, start);
+        let io_error = |cause| OpenError::Io { path: catalog.path(index), cause };
+        let window = catalog.open(index).map_err(io_error)?;
+        let mut walk = Walk::new(window, catalog.segments[index].header);
+        if start != Start::Beginning && catalog.segments[index].footer.is_some() {
+            skip_by_index(&mut walk, start).map_err(io_error)?;
+        }
+        Ok(Self { catalog, index, walk, tail: Tail::Unread, metadata, start, status: None })
     }
 
     /// What was said about the journal when it was created.
@@ -78,7 +125,7 @@ impl Reader {
         self.walk.header.journal
     }
 
-    /// The next record to be read; 1 at the start.
+    /// The next record to be read; 1 at the start. While the start is being looked for, some record before it.
     pub fn next_sequence(&self) -> Sequence {
         Sequence(self.walk.position.next_sequence)
     }
@@ -93,12 +140,26 @@ impl Reader {
     /// # Errors
     /// If a file cannot be read, or if the journal is damaged here; asked again, it answers the same.
     pub fn next_batch(&mut self) -> Result<Option<&[Record]>, ReadError> {
+        if self.has_nothing_new() {
+            return Ok(None);
+        }
         while let Some(is_frame) = self.advance()? {
             if is_frame {
-                return Ok(Some(self.walk.records()));
+                let skipped_count = self.start.skipped_count(self.walk.records());
+                if skipped_count < self.walk.records().len() {
+                    self.start = Start::Beginning;
+                    return Ok(Some(&self.walk.records()[skipped_count..]));
+                }
             }
         }
         Ok(None)
+    }
+
+    /// Whether the writer that is followed runs and has not written what comes next here.
+    fn has_nothing_new(&self) -> bool {
+        let Some(status) = &self.status else { return false };
+        let found = status.read();
+        found.state == WriterState::Running && found.watermarks.written < self.next_sequence()
     }
 
     /// One step: `true` for a frame, `false` for another segment, `None` at the end.
@@ -168,7 +229,7 @@ impl Reader {
 
     /// Lists the segments again: a writer may have added some.
     fn reload(&mut self) -> Result<(), ReadError> {
-        let catalog = Catalog::load_whole(&self.catalog.directory).map_err(|error| match error {
+        let catalog = Catalog::load_whole(&self.catalog.medium).map_err(|error| match error {
             OpenError::Damaged(damage) => ReadError::Damaged(damage),
             OpenError::Io { path, cause } => ReadError::Io { path, offset: 0, sequence: self.next_sequence(), cause },
             OpenError::NotAJournal { path } => {
@@ -181,6 +242,10 @@ impl Reader {
                 self.index = index;
                 self.catalog = catalog;
                 Ok(())
+            }
+            None if number < catalog.first.0 => {
+                let first = Sequence(catalog.first.1.next_sequence);
+                Err(ReadError::Released { sequence: self.next_sequence(), first })
             }
             None => Err(self.damage(Fault::MissingSegment { number }).into()),
         }

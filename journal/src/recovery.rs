@@ -7,15 +7,16 @@
 //! It may die at any moment and be run again. The footer is written into the prepared file at the cut and made durable;
 //! only then is the file trimmed behind it. Until the footer is whole, the place still looks like a torn tail.
 
-use crate::directory::{Catalog, lock, segment_files, sync_directory};
+use crate::defence::{Defence, stands};
+use crate::directory::{Catalog, segment_files};
 use crate::fault::{Damage, Fault, OpenError};
 use crate::format::{BLOCK_BYTES, JournalId, Seal, SegmentFooter, SegmentHeader};
+use crate::medium::{Access, DirectoryMedium, LOCK_FILE, Lock, Medium};
 use crate::options::Metadata;
 use crate::walk::{Position, Step, Verdict, Walk, judge};
-use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tickcore_book::Sequence;
 use zerocopy::IntoBytes;
 
@@ -77,21 +78,21 @@ pub enum RecoverError {
 /// # Errors
 /// See [`RecoverError`].
 pub fn recover(directory: impl AsRef<Path>) -> Result<Recovery, RecoverError> {
-    let directory = directory.as_ref();
-    let _lock = take_lock(directory)?;
-    recover_locked(directory).map(|(recovery, _)| recovery)
+    let medium = DirectoryMedium::at(directory.as_ref());
+    let _lock = take_lock(medium.as_ref())?;
+    recover_locked(&medium).map(|(recovery, _)| recovery)
 }
 
-pub(crate) fn take_lock(directory: &Path) -> Result<std::fs::File, RecoverError> {
+pub(crate) fn take_lock(medium: &dyn Medium) -> Result<Box<dyn Lock>, RecoverError> {
     // No lock is left behind in a directory that is no journal.
-    let is_journal = segment_files(directory).is_ok_and(|files| !files.is_empty());
-    if !is_journal {
-        return Err(OpenError::NotAJournal { path: directory.to_owned() }.into());
+    let path = medium.path().to_owned();
+    if !segment_files(medium).is_ok_and(|files| !files.is_empty()) {
+        return Err(OpenError::NotAJournal { path }.into());
     }
-    match lock(directory) {
+    match medium.lock(LOCK_FILE) {
         Ok(Some(lock)) => Ok(lock),
-        Ok(None) => Err(RecoverError::Locked { path: directory.to_owned() }),
-        Err(cause) => Err(RecoverError::Io { action: "lock", path: directory.to_owned(), cause }),
+        Ok(None) => Err(RecoverError::Locked { path }),
+        Err(cause) => Err(RecoverError::Io { action: "lock", path, cause }),
     }
 }
 
@@ -111,8 +112,9 @@ struct Repair {
 }
 
 /// [`recover`] for who holds the lock.
-pub(crate) fn recover_locked(directory: &Path) -> Result<(Recovery, JournalEnd), RecoverError> {
-    let catalog = Catalog::load_whole(directory)?;
+pub(crate) fn recover_locked(medium: &Arc<dyn Medium>) -> Result<(Recovery, JournalEnd), RecoverError> {
+    show_disk(medium)?;
+    let catalog = Catalog::load_whole(medium)?;
     let mut recovery = Recovery {
         journal: catalog.segments[0].header.journal,
         metadata: Metadata::from_header(&catalog.segments[0].header),
@@ -123,26 +125,45 @@ pub(crate) fn recover_locked(directory: &Path) -> Result<(Recovery, JournalEnd),
     };
     let (repairs, end) = plan(&catalog, &mut recovery)?;
     recovery.last_sequence = Sequence(end.position.next_sequence.wrapping_sub(1));
-    for file in &recovery.removed {
-        let path = directory.join(file);
-        std::fs::remove_file(&path).map_err(|cause| RecoverError::Io { action: "remove", path, cause })?;
+    // The last first, each durably: a hole in the numbers would be damage to whoever comes after a crash.
+    let mut removed: Vec<&String> = recovery.removed.iter().collect();
+    if stands(Defence::LastFileFirst) {
+        removed.reverse();
     }
-    if !recovery.removed.is_empty() {
-        let sync_error = |cause| RecoverError::Io { action: "sync", path: directory.to_owned(), cause };
-        sync_directory(directory).map_err(sync_error)?;
+    for file in removed {
+        let removed = medium.remove(file).and_then(|()| medium.sync_directory());
+        let path = medium.path().join(file);
+        removed.map_err(|cause| RecoverError::Io { action: "remove", path, cause })?;
     }
     for repair in repairs {
+        let sealed = seal(medium.as_ref(), &catalog.segments[repair.index].file, &repair);
         let path = catalog.path(repair.index);
-        seal(&path, &repair).map_err(|cause| RecoverError::Io { action: "seal", path, cause })?;
+        sealed.map_err(|cause| RecoverError::Io { action: "seal", path, cause })?;
         recovery.sealed.push(catalog.segments[repair.index].file.clone());
     }
     Ok((recovery, end))
 }
 
+/// Syncs every file that is not sealed and forgets what is cached of it. After a failed sync the cache may show what the
+/// disk does not have and nobody will write any more; a recovery that believed it would promise what is not there.
+fn show_disk(medium: &Arc<dyn Medium>) -> Result<(), RecoverError> {
+    let catalog = Catalog::load(medium)?;
+    let unsealed = catalog.segments.iter().filter(|segment| segment.footer.is_none()).map(|segment| &segment.file);
+    let damaged = catalog.damages.iter().map(|damage| &damage.file).filter(|file| !file.is_empty());
+    for name in unsealed.chain(damaged).chain(&catalog.unused) {
+        let shown = medium.open(name, Access::Write).and_then(|file| {
+            file.sync()?;
+            if stands(Defence::DiskNotCache) { file.forget_cache() } else { Ok(()) }
+        });
+        shown.map_err(|cause| RecoverError::Io { action: "sync", path: medium.path().join(name), cause })?;
+    }
+    Ok(())
+}
+
 /// Goes through all segments without changing anything.
 fn plan(catalog: &Catalog, recovery: &mut Recovery) -> Result<(Vec<Repair>, JournalEnd), RecoverError> {
     let mut repairs = Vec::new();
-    let mut end = JournalEnd { header: catalog.segments[0].header, position: Position::START };
+    let mut end = JournalEnd { header: catalog.segments[0].header, position: catalog.first.1 };
     for (index, segment) in catalog.segments.iter().enumerate() {
         let damage = |offset, position: Position, fault| {
             let sequence = Sequence(position.next_sequence);
@@ -178,7 +199,7 @@ fn plan(catalog: &Catalog, recovery: &mut Recovery) -> Result<(Vec<Repair>, Jour
             Some(fault) => Some(judge(catalog, index, &mut walk, fault).map_err(io_error)?),
         };
         let (offset, position) = (walk.offset, walk.position);
-        let footer = |seal| Some(walk.tally.footer(&segment.header, offset, position, seal));
+        let footer = |seal| Some(walk.tally.footer(&segment.header, offset, 0, position, seal));
         let (footer, is_end) = match verdict {
             None => (None, false),
             Some(Verdict::Continues) => (footer(Seal::Full), false),
@@ -199,12 +220,14 @@ fn plan(catalog: &Catalog, recovery: &mut Recovery) -> Result<(Vec<Repair>, Jour
     Ok((repairs, end))
 }
 
-fn seal(path: &Path, repair: &Repair) -> io::Result<()> {
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
+fn seal(medium: &dyn Medium, name: &str, repair: &Repair) -> io::Result<()> {
+    let file = medium.open(name, Access::Write)?;
     if let Some(footer) = &repair.footer {
         file.write_all_at(footer.as_bytes(), repair.footer_offset)?;
     }
-    file.sync_data()?;
-    file.set_len(repair.footer_offset + BLOCK_BYTES)?;
-    file.sync_all()
+    if stands(Defence::FooterBeforeCut) {
+        file.sync()?;
+    }
+    file.set_length(repair.footer_offset + BLOCK_BYTES)?;
+    file.sync()
 }

@@ -14,7 +14,7 @@
 //! | 6 | durable sequence |
 //! | 7 | 1 running, 2 finished, 3 failed |
 
-use crate::format::{FORMAT_VERSION, JournalId};
+use crate::format::JournalId;
 use crate::memory::SharedPage;
 use crate::options::Watermarks;
 use std::fs::{File, OpenOptions};
@@ -28,6 +28,8 @@ use zerocopy::{FromBytes, IntoBytes};
 /// Name of the status page's file.
 pub(crate) const STATUS_FILE: &str = "status";
 
+/// Version of the page, apart from that of the segments.
+const STATUS_VERSION: u64 = 1;
 const MAGIC: u64 = u64::from_le_bytes(*b"TCJSTATS");
 const WORD_MAGIC: usize = 0;
 const WORD_VERSION: usize = 1;
@@ -74,7 +76,7 @@ impl Status {
     pub fn open(directory: impl AsRef<Path>) -> io::Result<Self> {
         let status = Self { page: SharedPage::map(&File::open(directory.as_ref().join(STATUS_FILE))?, false)? };
         let words = status.page.words();
-        if words[WORD_MAGIC].load(Acquire) != MAGIC || words[WORD_VERSION].load(Relaxed) != u64::from(FORMAT_VERSION) {
+        if words[WORD_MAGIC].load(Acquire) != MAGIC || words[WORD_VERSION].load(Relaxed) != STATUS_VERSION {
             return Err(io::ErrorKind::InvalidData.into());
         }
         Ok(status)
@@ -118,7 +120,7 @@ impl StatusWriter {
         file.write_all_at(&[0; crate::memory::PAGE_BYTES], 0)?;
         let page = SharedPage::map(&file, true)?;
         let words = page.words();
-        words[WORD_VERSION].store(u64::from(FORMAT_VERSION), Relaxed);
+        words[WORD_VERSION].store(STATUS_VERSION, Relaxed);
         words[WORD_PROCESS].store(u64::from(std::process::id()), Relaxed);
         for (word, bytes) in journal.0.as_chunks::<8>().0.iter().enumerate() {
             words[WORD_JOURNAL + word].store(u64::from_le_bytes(*bytes), Relaxed);

@@ -9,6 +9,8 @@
 mod io_uring;
 mod portable;
 
+pub(crate) use portable::preallocate;
+
 use crate::memory::Block;
 use crate::options::{Backend, Notice, Options};
 use crate::staging::Pool;
@@ -50,12 +52,14 @@ pub(crate) enum Token {
 
 /// A file that the backend holds open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileSlot(usize);
+pub(crate) struct FileSlot(pub(crate) usize);
 
 /// Something to do.
 pub(crate) enum Operation {
     /// Create the file, which must not exist, give it `length` bytes, and make it and its name durable.
     Prepare { name: SegmentName, length: u64 },
+    /// Open the file, which was prepared by somebody else.
+    Open { name: SegmentName },
     /// Write `block[from..to]` at `offset`.
     Write { file: FileSlot, offset: u64, block: Block, from: usize, to: usize },
     /// Make every completed write to the file durable.
@@ -75,7 +79,7 @@ pub(crate) struct Completion {
 /// What a successful operation gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Done {
-    /// The file of a [`Operation::Prepare`].
+    /// The file of an [`Operation::Prepare`] or [`Operation::Open`].
     Prepared(FileSlot),
     /// So many bytes of a [`Operation::Write`], possibly not all.
     Written(usize),
@@ -163,7 +167,7 @@ fn direct_refusal(directory: &Path) -> Option<String> {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{CWD, StatxFlags, openat, statx};
-        let probe = directory.join(crate::directory::LOCK_FILE);
+        let probe = directory.join(crate::medium::LOCK_FILE);
         if let Err(cause) = openat(CWD, &probe, OFlags::RDWR | OFlags::CLOEXEC | OFlags::DIRECT, Mode::empty()) {
             return Some(format!("the file system refuses O_DIRECT ({cause})"));
         }
@@ -233,7 +237,11 @@ impl Files {
     }
 
     fn create_flags(&self) -> OFlags {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        self.open_flags() | OFlags::CREATE | OFlags::EXCL
+    }
+
+    fn open_flags(&self) -> OFlags {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
         #[cfg(target_os = "linux")]
         let flags = if self.is_direct { flags | OFlags::DIRECT } else { flags };
         flags

@@ -3,10 +3,12 @@
 use crate::directory::{Catalog, Segment};
 use crate::fault::{Damage, Fault, OpenError};
 use crate::format::{BLOCK_BYTES, FrameHeader, Seal, SegmentFooter};
+use crate::medium::{DirectoryMedium, Medium};
 use crate::reader::{Tail, check_succession};
 use crate::walk::{Position, Step, Verdict, Walk, judge};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use tickcore_book::Sequence;
 
 /// How far `verify` is.
@@ -54,9 +56,14 @@ impl VerifyReport {
 /// # Errors
 /// If files cannot be read or there is no journal. Damage is in the report, not an error.
 pub fn verify(directory: impl AsRef<Path>, progress: impl FnMut(Progress)) -> Result<VerifyReport, OpenError> {
-    let mut catalog = Catalog::load(directory.as_ref())?;
+    verify_on(&DirectoryMedium::at(directory.as_ref()), progress)
+}
+
+/// [`verify`] on any medium.
+pub(crate) fn verify_on(medium: &Arc<dyn Medium>, progress: impl FnMut(Progress)) -> Result<VerifyReport, OpenError> {
+    let mut catalog = Catalog::load(medium)?;
     if catalog.segments.is_empty() && catalog.damages.is_empty() {
-        return Err(OpenError::NotAJournal { path: catalog.directory });
+        return Err(OpenError::NotAJournal { path: medium.path().to_owned() });
     }
     let report = VerifyReport {
         damages: core::mem::take(&mut catalog.damages),
@@ -113,7 +120,7 @@ impl<P: FnMut(Progress)> Verifier<P> {
             Some(walk) if walk.header.number.wrapping_add(1) == segment.header.number => {
                 check_succession(walk, segment.header.epoch, found)
             }
-            None if segment.header.number == 1 => Position::START.check(found),
+            None if segment.header.number == self.catalog.first.0 => self.catalog.first.1.check(found),
             _ => Ok(()),
         };
         if let Err(fault) = result {

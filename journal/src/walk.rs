@@ -4,12 +4,14 @@
 //! damage.
 
 use crate::checksum::Seed;
+use crate::defence::{Defence, stands};
 use crate::directory::{Catalog, Window};
 use crate::fault::Fault;
 use crate::format::{
     BLOCK_BYTES, FOOTER_MAGIC, FRAME_HEADER_BYTES, FRAME_HEADER_RECORDS, FrameHeader, RECORD_BYTES, Record, Seal,
     SegmentFooter, SegmentHeader,
 };
+use crate::index::{INDEX_MAGIC, IndexEntry, IndexHeader, read_entries};
 use std::io;
 use tickcore_book::Sequence;
 use zerocopy::FromBytes;
@@ -43,7 +45,7 @@ impl Position {
             let (expected, found) = (Sequence(self.next_sequence), Sequence(found.next_sequence));
             return Err(Fault::SequenceBroken { expected, found });
         }
-        if found.chain != self.chain {
+        if found.chain != self.chain && stands(Defence::Chain) {
             return Err(Fault::ChainBroken { expected: self.chain, found: found.chain });
         }
         Ok(())
@@ -57,6 +59,7 @@ pub(crate) struct Tally {
     pub(crate) record_count: u64,
     pub(crate) first_time: u64,
     pub(crate) last_time: u64,
+    pub(crate) highest_time: u64,
     pub(crate) digest: u64,
 }
 
@@ -67,16 +70,25 @@ impl Tally {
             self.first_time = frame.first_time;
         }
         self.last_time = frame.last_time;
+        self.highest_time = self.highest_time.max(frame.highest_time);
         self.frame_count += 1;
         self.record_count += u64::from(frame.record_count);
         self.digest = seed.fold(self.digest, frame.header_checksum);
     }
 
-    /// The footer of a segment with these frames, which ends at `offset` and `position`.
-    pub(crate) fn footer(&self, header: &SegmentHeader, offset: u64, position: Position, seal: Seal) -> SegmentFooter {
+    /// The footer of a segment with these frames, which end at `position`; it stands at `offset`, behind an index of
+    /// `index_bytes`. Its version is the segment's.
+    pub(crate) fn footer(
+        &self,
+        header: &SegmentHeader,
+        offset: u64,
+        index_bytes: u32,
+        position: Position,
+        seal: Seal,
+    ) -> SegmentFooter {
         SegmentFooter {
             magic: FOOTER_MAGIC,
-            version: crate::format::FORMAT_VERSION,
+            version: header.version,
             footer_bytes: BLOCK_BYTES as u32,
             journal: header.journal,
             epoch: header.epoch,
@@ -91,8 +103,9 @@ impl Tally {
             digest: self.digest,
             last_checksum: position.chain,
             seal: seal as u32,
-            index_bytes: 0,
-            reserved: [0; 495],
+            index_bytes,
+            highest_time: self.highest_time,
+            reserved: [0; 494],
             footer_checksum: 0,
         }
         .seal()
@@ -122,6 +135,10 @@ pub(crate) struct Walk {
     seed: Seed,
     /// Where the last frame stands, and the number of its records.
     frame: (u64, usize),
+    /// What an index may say of the frames so far.
+    frames: Vec<IndexEntry>,
+    /// Length of the index that was passed, 0 if none was.
+    index_bytes: u32,
 }
 
 impl Walk {
@@ -136,6 +153,8 @@ impl Walk {
             is_tally_whole: true,
             seed: header.identity().seed(),
             frame: (0, 0),
+            frames: Vec::new(),
+            index_bytes: 0,
         }
     }
 
@@ -144,6 +163,9 @@ impl Walk {
         let unit = self.window.at(self.offset, BLOCK_BYTES as usize)?;
         if (unit.len() as u64) < BLOCK_BYTES {
             return Ok(Step::Bad(Fault::CutShort { length: self.window.length()? }));
+        }
+        if unit.starts_with(&INDEX_MAGIC) {
+            return self.step_over_index();
         }
         if unit.starts_with(&FOOTER_MAGIC) {
             let footer = SegmentFooter::read(unit);
@@ -161,17 +183,55 @@ impl Walk {
             return Ok(Step::Bad(Fault::CutShort { length: self.window.length()? }));
         }
         let (stated, computed) = (frame.payload_checksum, self.seed.checksum(&bytes[FRAME_HEADER_BYTES..]));
-        if stated != computed {
+        if stated != computed && stands(Defence::PayloadChecksum) {
             return Ok(Step::Bad(Fault::PayloadChecksum { stated, computed }));
         }
         self.frame = (self.offset, frame.record_count as usize);
-        if let Err(fault) = check_records(self.records(), frame.first_sequence) {
+        if let Err(fault) = check_records(self.records(), &frame) {
             return Ok(Step::Bad(fault));
         }
+        self.frames.push(IndexEntry {
+            first_sequence: frame.first_sequence,
+            offset: self.offset,
+            highest_time_before: self.tally.highest_time,
+        });
         self.offset += u64::from(frame.frame_bytes);
         self.position = Position { next_sequence: frame.last_sequence().wrapping_add(1), chain: frame.header_checksum };
         self.tally.add(self.seed, &frame);
         Ok(Step::Frame)
+    }
+
+    /// Checks the index that stands here and the footer that must follow. Moves to the footer if both are good.
+    fn step_over_index(&mut self) -> io::Result<Step> {
+        let identity = self.header.identity();
+        let unit = self.window.at(self.offset, BLOCK_BYTES as usize)?;
+        let length = match IndexHeader::read(unit, identity) {
+            Ok(header) => header.index_bytes,
+            Err(fault) => return Ok(Step::Bad(fault)),
+        };
+        let footer_offset = self.offset + u64::from(length);
+        let bytes = self.window.at(self.offset, length as usize + BLOCK_BYTES as usize)?;
+        let Some((index, unit)) = bytes.split_at_checked(length as usize) else {
+            return Ok(Step::Bad(Fault::CutShort { length: self.window.length()? }));
+        };
+        let checked = read_entries(index, self.seed).and_then(|entries| {
+            let is_known = |entry: &IndexEntry| {
+                self.frames
+                    .binary_search_by_key(&entry.offset, |frame| frame.offset)
+                    .is_ok_and(|place| self.frames[place] == *entry)
+            };
+            if self.is_tally_whole && !entries.iter().all(is_known) { Err(Fault::FooterMismatch) } else { Ok(()) }
+        });
+        let footer = checked.and_then(|()| SegmentFooter::read(unit));
+        let offset = core::mem::replace(&mut self.offset, footer_offset);
+        self.index_bytes = length;
+        match footer.and_then(|footer| self.check_footer(&footer).map(|()| footer)) {
+            Ok(footer) => Ok(Step::Footer(Box::new(footer))),
+            Err(fault) => {
+                (self.offset, self.index_bytes) = (offset, 0);
+                Ok(Step::Bad(fault))
+            }
+        }
     }
 
     /// [`Walk::step`] on what stands here now: a writer may have come by since a fault was seen.
@@ -204,19 +264,24 @@ impl Walk {
         footer.check_place(self.header.identity(), self.offset)?;
         self.position.check(Position::of_footer(footer))?;
         let expected = match Seal::from_number(footer.seal) {
-            Some(seal) => self.tally.footer(&self.header, self.offset, self.position, seal),
+            Some(seal) => self.tally.footer(&self.header, self.offset, self.index_bytes, self.position, seal),
             None => return Err(Fault::FooterMismatch),
         };
         if *footer == expected || !self.is_tally_whole { Ok(()) } else { Err(Fault::FooterMismatch) }
     }
 }
 
-fn check_records(records: &[Record], first_sequence: u64) -> Result<(), Fault> {
+fn check_records(records: &[Record], frame: &FrameHeader) -> Result<(), Fault> {
+    let mut highest_time = 0;
     for (record, number) in records.iter().zip(0_u64..) {
-        let expected = Sequence(first_sequence.wrapping_add(number));
+        let expected = Sequence(frame.first_sequence.wrapping_add(number));
         if record.sequence != expected {
             return Err(Fault::SequenceBroken { expected, found: record.sequence });
         }
+        highest_time = record.event.exchange_time.0.max(highest_time);
+    }
+    if frame.version > 1 && frame.highest_time != highest_time {
+        return Err(Fault::HighestTime { stated: frame.highest_time, found: highest_time });
     }
     Ok(())
 }
@@ -254,13 +319,13 @@ pub(crate) fn judge(catalog: &Catalog, index: usize, walk: &mut Walk, fault: Fau
     let mut durable = survey.durable;
     for (number, next) in later.iter().enumerate() {
         let survey = catalog.open(index + 1 + number)?.survey(BLOCK_BYTES, Some(next.header.identity()))?;
-        if survey.frame_count > 0 {
-            // Frames come into a segment only after those of the one before are durable.
+        if survey.frame_count > 0 && next.header.version == 1 {
+            // In version 1 frames came into a segment only after those of the one before were durable.
             return Ok(Verdict::Damage(fault));
         }
         durable = durable.max(next.header.durable_sequence).max(survey.durable);
     }
-    Ok(if durable >= walk.position.next_sequence {
+    Ok(if durable >= walk.position.next_sequence && stands(Defence::DurableClaims) {
         Verdict::Damage(fault)
     } else if survey.end == walk.offset {
         Verdict::Unsealed

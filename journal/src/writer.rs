@@ -8,26 +8,32 @@
 //! What holds at all times, whatever the medium does:
 //! - `written` covers only records whose write, and every write before it, completed; `durable` only those that a sync
 //!   covers which began after that.
-//! - A frame comes into a segment only after the segment's header and every frame of the segments before are durable.
-//!   A footer is written only after all frames of its segment are durable, and a file is trimmed only after its footer
-//!   is. That is what recovery judges by.
+//! - A frame comes into a segment only after the segment's header is durable, and is called durable only after every
+//!   frame of the segments before is. A footer is written only after all frames of its segment are durable, and a file
+//!   is trimmed only after its footer is. That is what recovery judges by.
 //! - After a failed write or sync nothing is submitted any more and the watermarks stand still.
 //!
 //! Appending and polling do not allocate. Worst case of `append`: taking the next block, about 20 ns. Worst case of
 //! `poll` with io_uring: checksums of as many full frames as may be in flight, about 5 µs each.
 
 mod open;
+mod pool;
 #[cfg(test)]
 mod tests;
+
+use pool::Supply;
 
 pub use open::{CreateError, ResumeError, StartError};
 
 use crate::checksum::Seed;
+use crate::defence::{Defence, stands};
 use crate::format::{
     BLOCK_BYTES, EVENT_RECORDS, FORMAT_VERSION, FRAME_HEADER_BYTES, FRAME_HEADER_RECORDS, FRAME_MAGIC, FrameHeader,
-    INPUT_STREAM, JournalId, MARKS_MAX, Mark, RECORD_BYTES, Record, Seal, SegmentHeader, WRITE_UNIT_BYTES,
-    frame_bytes_for,
+    INPUT_STREAM, JournalId, MARKS_MAX, Mark, RECORD_BYTES, Record, Seal, SegmentFooter, SegmentHeader,
+    WRITE_UNIT_BYTES, frame_bytes_for,
 };
+use crate::index::{IndexBuilder, IndexEntry};
+use crate::medium::Lock;
 use crate::memory::Block;
 use crate::options::{Backend, Metadata, Notice, Options, SyncPolicy, Watermarks};
 use crate::staging::Pool;
@@ -35,7 +41,6 @@ use crate::status::{StatusWriter, WriterState};
 use crate::storage::{Completion, Done, FileSlot, Operation, SegmentName, Storage, Token};
 use crate::walk::{Position, Tally};
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +49,8 @@ use zerocopy::IntoBytes;
 
 /// How long a frame that is not full waits for records at least, when each write and sync stops the caller.
 const BLOCKING_LINGER: Duration = Duration::from_millis(1);
+/// From this length on, a frame that is closed before it is full ends with a whole write unit.
+const WHOLE_UNITS_FROM_BYTES: usize = 3 * WRITE_UNIT_BYTES as usize;
 /// How long `flush` and `finish` sleep at most before they look again.
 const DRIVE_WAIT: Duration = Duration::from_millis(1);
 
@@ -123,6 +130,7 @@ struct ClosedFrame {
 
 /// A frame that was handed to the storage.
 struct FrameInFlight {
+    file: FileSlot,
     last_sequence: u64,
     offset: u64,
     frame_bytes: usize,
@@ -155,10 +163,17 @@ enum Spare {
     Failed(Option<io::Error>),
 }
 
-/// The change to the next segment, which waits for its header and for the frames of the last to become durable.
+/// The change to the next segment, which waits for its header to become durable.
 struct Change {
     next: ActiveSegment,
     is_header_durable: bool,
+}
+
+/// A segment that takes no more frames, but whose frames are not all durable yet.
+struct Leaving {
+    segment: ActiveSegment,
+    /// Where it ends.
+    position: Position,
 }
 
 /// A segment whose frames are all durable, and whose footer is on its way.
@@ -166,6 +181,19 @@ struct Sealing {
     file: FileSlot,
     name: SegmentName,
     footer_offset: u64,
+    /// Bytes of index and footer.
+    write_bytes: usize,
+    /// Where the segment begins.
+    number: u64,
+    start: Position,
+    highest_time: u64,
+}
+
+/// A sync of a group of frames.
+#[derive(Clone, Copy)]
+struct Group {
+    /// The last record that it covers.
+    last_sequence: u64,
 }
 
 /// The one writer of a journal. See the module's documentation for what it guarantees.
@@ -183,13 +211,24 @@ pub struct Writer {
     first_ticket: u64,
     written: u64,
     durable: u64,
-    /// What the sync that is under way covers.
-    group: Option<u64>,
+    /// The last record that was handed to the storage.
+    submitted: u64,
+    /// The sync that is under way.
+    group: Option<Group>,
+    /// When the last sync of a group began, if the policy counts time.
+    group_at: Option<Duration>,
+    /// Bytes written since then, if it counts bytes.
+    unsynced_bytes: u64,
     segment: ActiveSegment,
+    index: IndexBuilder,
+    /// The index of the segment that is being left.
+    leaving_index: IndexBuilder,
     /// Header checksum of the last frame submitted.
     chain: u64,
     spare: Spare,
+    supply: Supply,
     change: Option<Change>,
+    leaving: Option<Leaving>,
     sealing: Option<Sealing>,
     /// Frames are not to wait for more records.
     is_flushing: bool,
@@ -199,12 +238,12 @@ pub struct Writer {
     storage: Box<dyn Storage>,
     completions: Vec<Completion>,
     published: Watermarks,
-    status: StatusWriter,
+    status: Option<StatusWriter>,
     stats: WriterStats,
     options: Options,
     metadata: Metadata,
     notices: Vec<Notice>,
-    _lock: File,
+    _lock: Box<dyn Lock>,
 }
 
 impl Writer {
@@ -274,6 +313,7 @@ impl Writer {
         self.completions = completions;
         if self.failure.is_none() {
             self.advance_written();
+            self.poll_helper();
         }
         self.submit_frames();
         self.submit_group();
@@ -324,22 +364,26 @@ impl Writer {
         self.is_finishing = true;
         self.drive(|writer| {
             writer.durable == writer.next_sequence - 1
+                && writer.leaving.is_none()
                 && writer.sealing.is_none()
-                && !matches!(writer.spare, Spare::Preparing)
+                && writer.change.is_none()
         })?;
-        self.begin_seal(Seal::Finished);
+        self.supply.stop();
+        self.drive(|writer| !matches!(writer.spare, Spare::Preparing) && writer.supply.has_no_work())?;
+        let position = Position { next_sequence: self.durable + 1, chain: self.chain };
+        let segment = &self.segment;
+        self.sealing = seal_segment(self.storage.as_mut(), &mut self.pool, segment, &self.index, |offset, length| {
+            segment.tally.footer(&segment.header, offset, length, position, Seal::Finished)
+        });
         self.drive(|writer| writer.sealing.is_none())?;
         if let Spare::Ready(file) = self.spare {
             self.storage.close(file);
-            let name = SegmentName::new(self.segment.header.number + 1);
-            if let Err(cause) = self.storage.remove(&name) {
-                self.fail("remove", name, 0, cause);
-            }
         }
+        self.remove_prepared();
         match self.failure.take() {
             Some(failure) => Err(failure),
             None => {
-                self.status.set_state(WriterState::Finished);
+                self.set_state(WriterState::Finished);
                 Ok(self.watermarks())
             }
         }
@@ -404,12 +448,12 @@ impl Writer {
     /// Poisons the writer. The first failure stays.
     #[cold]
     fn fail(&mut self, action: &'static str, name: SegmentName, offset: u64, cause: io::Error) {
-        if self.failure.is_none() {
+        if self.failure.is_none() && stands(Defence::Poison) {
             let (file, durable) = (name.to_string(), self.durable());
             self.failure = Some(WriteError { action, file, offset, durable, cause: Arc::new(cause) });
             // Without an open frame every append comes to where the failure is reported.
             self.open = None;
-            self.status.set_state(WriterState::Failed);
+            self.set_state(WriterState::Failed);
         }
     }
 
@@ -441,8 +485,29 @@ impl Writer {
                 }
             }
         }
-        self.close_frame();
+        if !self.is_flushing && bytes >= WHOLE_UNITS_FROM_BYTES && bytes < self.options.frame_bytes as usize {
+            self.close_whole_units();
+        } else {
+            self.close_frame();
+        }
         true
+    }
+
+    /// Closes the open frame at the end of its last whole write unit, and takes the records behind into the next: they
+    /// would cost a whole unit now, and wait for one write so.
+    fn close_whole_units(&mut self) {
+        const UNIT_RECORDS: usize = WRITE_UNIT_BYTES as usize / RECORD_BYTES;
+        let Some(OpenFrame { mut block, position }) = self.open.take() else { return };
+        let rest = position % UNIT_RECORDS;
+        let next = if rest == 0 { None } else { self.pool.take() };
+        let kept = if next.is_some() { position - rest } else { position };
+        self.open_since = None;
+        self.open = next.map(|mut next| {
+            let from = &block.records_mut()[kept..position];
+            next.records_mut()[FRAME_HEADER_RECORDS..FRAME_HEADER_RECORDS + rest].copy_from_slice(from);
+            OpenFrame { block: next, position: FRAME_HEADER_RECORDS + rest }
+        });
+        self.closed.push_back(ClosedFrame { block, record_count: kept - FRAME_HEADER_RECORDS });
     }
 
     /// Submits as many frames as there are due and as may be in flight.
@@ -455,7 +520,8 @@ impl Writer {
                 break;
             }
             let Some(frame) = self.closed.front() else { break };
-            let end = self.segment.offset + frame_bytes_for(frame.record_count) as u64 + BLOCK_BYTES;
+            let end_bytes = self.index.bytes_max() as u64 + BLOCK_BYTES;
+            let end = self.segment.offset + frame_bytes_for(frame.record_count) as u64 + end_bytes;
             if end > self.options.segment_bytes {
                 if !self.begin_change() {
                     return;
@@ -464,7 +530,7 @@ impl Writer {
                 self.submit_frame(frame);
             }
         }
-        if matches!(self.spare, Spare::None) && self.segment.offset > self.options.segment_bytes / 2 {
+        if matches!(self.spare, Spare::None) && self.is_spare_due() {
             self.prepare_spare();
         }
     }
@@ -474,6 +540,7 @@ impl Writer {
         let frame_bytes = frame_bytes_for(record_count);
         let records = &block.records_mut()[FRAME_HEADER_RECORDS..][..record_count];
         let (first, last) = (records[0], records[record_count - 1]);
+        let highest_time = records.iter().map(|record| record.event.exchange_time.0).max().unwrap_or(0);
         let payload = &mut block.bytes_mut()[FRAME_HEADER_BYTES..frame_bytes];
         payload[record_count * RECORD_BYTES..].fill(0);
         let segment = &mut self.segment;
@@ -498,17 +565,21 @@ impl Writer {
             mark_count: 0,
             reserved: 0,
             marks: [Mark::default(); MARKS_MAX],
-            reserved_word: 0,
+            highest_time,
             header_checksum: 0,
         }
         .seal();
         block.bytes_mut()[..FRAME_HEADER_BYTES].copy_from_slice(header.as_bytes());
         let offset = segment.offset;
         segment.offset += frame_bytes as u64;
+        let highest_time_before = segment.tally.highest_time;
+        self.index.add(IndexEntry { first_sequence: first.sequence.0, offset, highest_time_before });
         segment.tally.add(segment.seed, &header);
         self.chain = header.header_checksum;
         let token = Token::Frame(self.first_ticket + self.in_flight.len() as u64);
+        self.submitted = last.sequence.0;
         self.in_flight.push_back(FrameInFlight {
+            file: segment.file,
             last_sequence: last.sequence.0,
             offset,
             frame_bytes,
@@ -522,23 +593,43 @@ impl Writer {
 
     /// Submits a sync of what is written, if one is due and none is under way.
     fn submit_group(&mut self) {
-        let is_wanted = match self.options.sync {
-            SyncPolicy::EveryGroup => true,
-            SyncPolicy::None => self.change.is_some() || self.is_finishing,
-        };
-        if is_wanted && self.failure.is_none() && self.group.is_none() && self.written > self.durable {
-            // Frames come into a segment only when all before are durable, so what is not is in this file.
-            self.group = Some(self.written);
-            self.stats.sync_count += 1;
-            self.storage.submit(Token::Group, Operation::Sync { file: self.segment.file });
+        if self.failure.is_some() || self.group.is_some() || self.written <= self.durable {
+            return;
         }
+        // The segment that is being left first: nothing behind it is durable before all of it is.
+        let (file, last_sequence) = match &self.leaving {
+            Some(leaving) => (leaving.segment.file, self.written.min(leaving.position.next_sequence - 1)),
+            None => (self.segment.file, self.written),
+        };
+        if last_sequence <= self.durable || !self.is_group_due() {
+            return;
+        }
+        if !stands(Defence::DurableAfterSync) {
+            self.durable = last_sequence;
+        }
+        self.group = Some(Group { last_sequence });
+        self.unsynced_bytes = 0;
+        self.stats.sync_count += 1;
+        self.storage.submit(Token::Group, Operation::Sync { file });
     }
 
-    fn prepare_spare(&mut self) {
-        self.spare = Spare::Preparing;
-        let name = SegmentName::new(self.segment.header.number + 1);
-        let length = self.segment.header.prepared_bytes;
-        self.storage.submit(Token::Spare, Operation::Prepare { name, length });
+    /// Whether the policy wants what is written to be synced now.
+    fn is_group_due(&mut self) -> bool {
+        let is_forced = self.leaving.is_some() || self.is_finishing;
+        match self.options.sync {
+            SyncPolicy::EveryGroup => true,
+            SyncPolicy::None => is_forced,
+            SyncPolicy::EveryBytes(bytes) => is_forced || self.is_flushing || self.unsynced_bytes >= bytes,
+            SyncPolicy::Every(interval) => {
+                let now = self.storage.now();
+                let is_due = self.group_at.is_none_or(|last| now.saturating_sub(last) >= interval);
+                if is_due || is_forced || self.is_flushing {
+                    self.group_at = Some(now);
+                    return true;
+                }
+                false
+            }
+        }
     }
 
     /// Writes the next segment's header. `false` as long as there is no file for it.
@@ -546,7 +637,13 @@ impl Writer {
         let number = self.segment.header.number + 1;
         let name = SegmentName::new(number);
         match &mut self.spare {
-            Spare::None => self.prepare_spare(),
+            Spare::None => {
+                if let Some(cause) = self.supply.take_failure() {
+                    self.fail("prepare", name, 0, cause);
+                } else {
+                    self.prepare_spare();
+                }
+            }
             Spare::Preparing => {}
             Spare::Failed(cause) => {
                 let cause = cause.take().unwrap_or_else(|| io::ErrorKind::Other.into());
@@ -554,10 +651,9 @@ impl Writer {
             }
             &mut Spare::Ready(file) => {
                 let Some(block) = self.pool.take_control() else { return false };
-                let last = self.in_flight.back().map_or(self.written, |frame| frame.last_sequence);
                 let header = SegmentHeader {
                     number,
-                    first_sequence: last + 1,
+                    first_sequence: self.submitted + 1,
                     previous_checksum: self.chain,
                     durable_sequence: self.durable,
                     ..self.segment.header
@@ -578,32 +674,36 @@ impl Writer {
         self.storage.submit(Token::Header, Operation::Write { file, offset: 0, block, from: 0, to });
     }
 
-    /// Goes over to the next segment and begins to seal the last, once its header and all frames before are durable.
+    /// Goes over to the next segment once its header is durable and the segment before the last is sealed.
     fn enter_next_segment(&mut self) -> bool {
-        let is_durable = self.in_flight.is_empty() && self.durable == self.written && self.sealing.is_none();
-        match self.change.take_if(|change| change.is_header_durable && is_durable) {
+        let is_free = self.leaving.is_none() && self.sealing.is_none();
+        let is_known = |change: &Change| change.is_header_durable || !stands(Defence::HeaderBeforeFrames);
+        match self.change.take_if(|change| is_known(change) && is_free) {
             None => false,
             Some(change) => {
-                self.begin_seal(Seal::Full);
-                self.segment = change.next;
+                let segment = core::mem::replace(&mut self.segment, change.next);
+                let position = Position { next_sequence: self.submitted + 1, chain: self.chain };
+                self.leaving = Some(Leaving { segment, position });
+                core::mem::swap(&mut self.index, &mut self.leaving_index);
+                self.index.clear();
                 self.stats.segment_count += 1;
+                self.leave_segment();
                 true
             }
         }
     }
 
-    /// Writes the footer of the segment, whose frames are all durable.
-    fn begin_seal(&mut self, seal: Seal) {
-        // Of the two control blocks the header of the next segment has at most one.
-        let Some(mut block) = self.pool.take_control() else { return };
-        let segment = &self.segment;
-        let position = Position { next_sequence: self.written + 1, chain: self.chain };
-        let footer = segment.tally.footer(&segment.header, segment.offset, position, seal);
-        let to = BLOCK_BYTES as usize;
-        block.bytes_mut()[..to].copy_from_slice(footer.as_bytes());
-        let (file, name, offset) = (segment.file, segment.name, segment.offset);
-        self.sealing = Some(Sealing { file, name, footer_offset: offset });
-        self.storage.submit(Token::Footer, Operation::Write { file, offset, block, from: 0, to });
+    /// Begins to seal the segment that is being left, once all of it is durable.
+    fn leave_segment(&mut self) {
+        let is_durable = |leaving: &Leaving| self.durable + 1 >= leaving.position.next_sequence;
+        if self.leaving.as_ref().is_some_and(|leaving| is_durable(leaving) || !stands(Defence::FooterAfterFrames))
+            && let Some(Leaving { segment, position }) = self.leaving.take()
+        {
+            self.sealing =
+                seal_segment(self.storage.as_mut(), &mut self.pool, &segment, &self.leaving_index, |offset, length| {
+                    segment.tally.footer(&segment.header, offset, length, position, Seal::Full)
+                });
+        }
     }
 
     /// Takes what came back from the storage.
@@ -613,23 +713,34 @@ impl Writer {
             // What succeeds after a failure moves nothing any more.
             _ if self.failure.is_some() => {}
             (Token::Frame(ticket), Ok(Done::Written(count))) => return self.complete_frame(ticket, count, block),
-            (Token::Header | Token::Footer, Ok(Done::Written(count))) if (count as u64) < BLOCK_BYTES => {
+            (Token::Header | Token::Footer, Ok(Done::Written(count))) if count < self.control_bytes(token) => {
                 self.fail_operation(token, io::ErrorKind::WriteZero.into());
             }
             (_, Ok(done)) => self.complete_other(token, done),
             (Token::Spare, Err(cause)) => self.spare = Spare::Failed(Some(cause)),
-            (_, Err(cause)) => self.fail_operation(token, cause),
+            (_, Err(cause)) => {
+                if !stands(Defence::Poison) {
+                    self.group = None;
+                }
+                self.fail_operation(token, cause);
+            }
         }
         if let Some(block) = block {
             self.pool.give_back(block);
         }
     }
 
+    /// Bytes of the write of a header, or of index and footer.
+    fn control_bytes(&self, token: Token) -> usize {
+        let sealing = self.sealing.as_ref().filter(|_| token == Token::Footer);
+        sealing.map_or(BLOCK_BYTES as usize, |sealing| sealing.write_bytes)
+    }
+
     fn complete_frame(&mut self, ticket: u64, count: usize, block: Option<Block>) {
         let index = ticket.wrapping_sub(self.first_ticket) as usize;
         let (Some(frame), Some(block)) = (self.in_flight.get_mut(index), block) else { return };
         let from = frame.bytes_written + count;
-        if from >= frame.frame_bytes {
+        if from >= frame.frame_bytes || !stands(Defence::ShortWrites) {
             frame.bytes_written = frame.frame_bytes;
             return self.pool.give_back(block);
         }
@@ -640,15 +751,16 @@ impl Writer {
             return self.fail_operation(Token::Frame(ticket), io::ErrorKind::WriteZero.into());
         }
         frame.bytes_written = from;
-        let (file, offset, to) = (self.segment.file, frame.offset + from as u64, frame.frame_bytes);
+        let (file, offset, to) = (frame.file, frame.offset + from as u64, frame.frame_bytes);
         self.storage.submit(Token::Frame(ticket), Operation::Write { file, offset, block, from, to });
     }
 
     fn complete_other(&mut self, token: Token, done: Done) {
         match (token, done) {
             (Token::Group, _) => {
-                if let Some(durable) = self.group.take() {
-                    self.durable = durable;
+                if let Some(group) = self.group.take() {
+                    self.durable = group.last_sequence;
+                    self.leave_segment();
                 }
             }
             (Token::Spare, Done::Prepared(file)) => self.spare = Spare::Ready(file),
@@ -677,6 +789,7 @@ impl Writer {
             (Token::TrimSync, _) => {
                 if let Some(sealing) = self.sealing.take() {
                     self.storage.close(sealing.file);
+                    self.note_sealed(&sealing);
                 }
             }
             (Token::Frame(_) | Token::Spare, _) => {}
@@ -706,8 +819,10 @@ impl Writer {
 
     /// Moves `written` over the writes that are done without one before that is not.
     fn advance_written(&mut self) {
-        while let Some(frame) = self.in_flight.pop_front_if(|frame| frame.is_written()) {
+        let may_skip = !stands(Defence::WrittenInOrder) && self.in_flight.iter().any(FrameInFlight::is_written);
+        while let Some(frame) = self.in_flight.pop_front_if(|frame| frame.is_written() || may_skip) {
             self.written = frame.last_sequence;
+            self.unsynced_bytes += frame.frame_bytes as u64;
             self.first_ticket += 1;
         }
     }
@@ -716,9 +831,39 @@ impl Writer {
         let watermarks = self.watermarks();
         if watermarks != self.published {
             self.published = watermarks;
-            self.status.publish(watermarks);
+            if let Some(status) = &self.status {
+                status.publish(watermarks);
+            }
         }
     }
+
+    fn set_state(&self, state: WriterState) {
+        if let Some(status) = &self.status {
+            status.set_state(state);
+        }
+    }
+}
+
+/// Writes index and footer of a segment, whose frames are all durable.
+fn seal_segment(
+    storage: &mut dyn Storage,
+    pool: &mut Pool,
+    segment: &ActiveSegment,
+    index: &IndexBuilder,
+    footer: impl FnOnce(u64, u32) -> SegmentFooter,
+) -> Option<Sealing> {
+    // Of the two control blocks the header of the next segment has at most one.
+    let mut block = pool.take_control()?;
+    let index_bytes = index.write(segment.header.identity(), block.bytes_mut());
+    let footer_offset = segment.offset + index_bytes as u64;
+    let footer = footer(footer_offset, index_bytes as u32);
+    let to = index_bytes + BLOCK_BYTES as usize;
+    block.bytes_mut()[index_bytes..to].copy_from_slice(footer.as_bytes());
+    let (file, name, offset) = (segment.file, segment.name, segment.offset);
+    storage.submit(Token::Footer, Operation::Write { file, offset, block, from: 0, to });
+    let (number, start) = (segment.header.number, Position::of_header(&segment.header));
+    let highest_time = segment.tally.highest_time;
+    Some(Sealing { file, name, footer_offset, write_bytes: to, number, start, highest_time })
 }
 
 impl ActiveSegment {

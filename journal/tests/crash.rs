@@ -45,6 +45,11 @@ fn child_that_writes() {
     }
 }
 
+/// Kills for each backend; `TICKCORE_JOURNAL_KILLS` asks for more than the usual few.
+fn kills() -> u32 {
+    std::env::var("TICKCORE_JOURNAL_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
+}
+
 /// A child that is killed in any case.
 struct Writing(Child);
 
@@ -80,7 +85,7 @@ fn a_killed_writer_leaves_what_it_called_written() {
         let scratch = tempfile::tempdir().unwrap();
         let directory = scratch.path().join("journal");
         let mut last = 0;
-        for round in 0..5 {
+        for round in 0..kills() {
             let mut child = Writing::start(&directory, backend);
             let start = Instant::now();
             // From the moment on that this run has written something.

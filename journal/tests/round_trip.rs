@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 use tickcore_book::{Sequence, TimestampNs};
 use tickcore_journal::{
-    AppendError, Backend, CreateError, OpenError, OptionError, Options, Reader, RecoverError, ResumeError, Seal,
+    AppendError, Backend, CreateError, OpenError, OptionError, Options, Reader, RecoverError, ResumeError, Seal, Start,
     StartError, Status, SyncPolicy, Tail, Watermarks, Writer, WriterState, info, recover, verify,
 };
 
@@ -160,6 +160,81 @@ fn a_reader_beside_a_writer_never_sees_damage() {
         assert_eq!(reading.join().unwrap(), 200_000);
     });
     writer.finish().unwrap();
+}
+
+/// From every record and from every time, with clocks that step back, over several runs and with indexes or none.
+#[test]
+fn reading_begins_anywhere() {
+    for index_interval_bytes in [8192, 1 << 20] {
+        let directory = tempfile::tempdir().unwrap();
+        let small = Options {
+            segment_bytes: 40 << 10,
+            frame_bytes: 8192,
+            staging_bytes: 64 << 10,
+            index_interval_bytes,
+            ..options()
+        };
+        let stepping = |number: u64| {
+            let mut event = event(number);
+            event.exchange_time = TimestampNs(if number % 400 > 300 { number - 300 } else { number });
+            event
+        };
+        let mut writer = Writer::create(directory.path(), small.clone(), metadata()).unwrap();
+        for number in 1..=2000 {
+            if number == 1200 {
+                writer.flush().unwrap();
+                drop(writer);
+                writer = Writer::resume(directory.path(), small.clone()).unwrap().0;
+            }
+            while writer.room() == 0 {
+                writer.poll().unwrap();
+            }
+            writer.append(Sequence(number), &stepping(number)).unwrap();
+        }
+        writer.finish().unwrap();
+        let first = |start| {
+            let mut reader = Reader::open_at(directory.path(), start).unwrap();
+            reader.next_batch().unwrap().map(|records| records[0].sequence.0)
+        };
+        for number in (0..=2001).step_by(13).chain([1, 2000, u64::MAX]) {
+            let expected = Some(number.max(1)).filter(|&number| number <= 2000);
+            assert_eq!(first(Start::Sequence(Sequence(number))), expected);
+            let time = TimestampNs(number);
+            let expected = (1..=2000).find(|&number| stepping(number).exchange_time >= time);
+            assert_eq!(first(Start::Time(time)), expected, "time {number}");
+        }
+        // From there on nothing is missing.
+        let mut reader = Reader::open_at(directory.path(), Start::Sequence(Sequence(777))).unwrap();
+        let mut next = 777;
+        while let Some(records) = reader.next_batch().unwrap() {
+            for record in records {
+                assert_eq!((record.sequence.0, record.event), (next, stepping(next)));
+                next += 1;
+            }
+        }
+        assert_eq!((next, reader.tail()), (2001, &Tail::Sealed));
+    }
+}
+
+#[test]
+fn a_reader_that_follows_looks_at_the_watermark_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(directory.path(), options(), metadata()).unwrap();
+    let mut readers: Vec<_> = (0..3).map(|_| Reader::open(directory.path()).unwrap()).collect();
+    readers.iter_mut().for_each(|reader| reader.follow().unwrap());
+    for round in 1..=20 {
+        append(&mut writer, 50);
+        writer.flush().unwrap();
+        for reader in &mut readers {
+            assert_eq!(read_on(reader, 50 * (round - 1) + 1), 50 * round);
+            assert!(reader.is_writer_running());
+        }
+    }
+    writer.finish().unwrap();
+    for reader in &mut readers {
+        assert_eq!((read_on(reader, 1001), reader.tail()), (1000, &Tail::Sealed));
+        assert!(!reader.is_writer_running());
+    }
 }
 
 #[test]

@@ -278,9 +278,15 @@ pub(crate) enum JournalVerb {
         /// First sequence to print.
         #[arg(long, value_name = "SEQUENCE", default_value_t = 1)]
         from: u64,
+        /// Begin at the first event at or after this exchange time, such as 14:30:00 or 2020-01-30T14:30:00Z.
+        #[arg(long, value_name = "TIME", conflicts_with = "from")]
+        from_time: Option<String>,
         /// Most events to print.
         #[arg(long, value_name = "N")]
         count: Option<u64>,
+        /// Go on with what is written from now on, until the writer ends.
+        #[arg(long)]
+        follow: bool,
     },
 }
 

@@ -8,14 +8,29 @@ use serde_json::{Value, json};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 use tickcore::book::{EVENT_WORDS, Kind, Sequence, TimestampNs};
-use tickcore::journal::{Damage, Info, Reader, Record, Seal, Tail, VerifyReport, info, verify};
+use tickcore::journal::{Damage, Info, Reader, Record, Seal, Start, Tail, VerifyReport, info, verify};
+
+/// How often a dump that follows a writer looks for more.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(5);
 
 pub(crate) fn run(verb: &JournalVerb) -> Result<ExitCode> {
     match verb {
         JournalVerb::Info { dir, json } => print_info(dir, *json),
         JournalVerb::Verify { dir, json } => print_verify(dir, *json),
-        JournalVerb::Dump { dir, from, count } => dump(dir, Sequence(*from), *count),
+        JournalVerb::Dump { dir, from, from_time, count, follow } => {
+            let start = match from_time {
+                None => Start::Sequence(Sequence(*from)),
+                Some(text) => {
+                    let has_times_since_midnight = Reader::open(dir)?.metadata().has_times_since_midnight;
+                    let base = super::time::TimeBase::of_journal(has_times_since_midnight);
+                    Start::Time(super::select::parse_time(base, Some(text), TimestampNs(0))?)
+                }
+            };
+            dump(dir, start, count.unwrap_or(u64::MAX), *follow)
+        }
     }
 }
 
@@ -198,14 +213,24 @@ fn verify_json(dir: &Path, report: &VerifyReport) -> Value {
 }
 
 /// Prints records as they are, one JSON object a line.
-fn dump(dir: &Path, from: Sequence, count: Option<u64>) -> Result<ExitCode> {
-    let mut reader = Reader::open(dir)?;
+fn dump(dir: &Path, start: Start, count: u64, follows: bool) -> Result<ExitCode> {
+    let mut reader = Reader::open_at(dir, start)?;
     let mut output = BufWriter::with_capacity(1 << 20, io::stdout().lock());
-    let mut left = count.unwrap_or(u64::MAX);
-    while left > 0
-        && let Some(records) = reader.next_batch()?
-    {
-        for record in records.iter().filter(|record| record.sequence >= from) {
+    if follows {
+        reader.follow().context("the journal has no status page to follow its writer by")?;
+    }
+    let mut left = count;
+    while left > 0 {
+        let is_running = reader.is_writer_running();
+        let Some(records) = reader.next_batch()? else {
+            if !is_running {
+                break;
+            }
+            output.flush().context("writing records")?;
+            thread::sleep(FOLLOW_INTERVAL);
+            continue;
+        };
+        for record in records {
             if left == 0 {
                 break;
             }

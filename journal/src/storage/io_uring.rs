@@ -25,6 +25,7 @@ const NEEDED: [u8; 5] =
 /// An operation that the kernel has, or will get with the next dispatch.
 enum Pending {
     Prepare { token: Token, length: u64, step: PrepareStep },
+    Open { token: Token },
     Write { token: Token, block: Block },
     Other { token: Token },
 }
@@ -123,6 +124,13 @@ impl IoUringStorage {
         let (token, result, block) = match self.pending[index].take()? {
             Pending::Write { token, block } => (token, result.map(Done::Written), Some(block)),
             Pending::Other { token } => (token, result.map(|_| Done::Finished), None),
+            Pending::Open { token } => {
+                let file = result.map(|descriptor| {
+                    // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows it.
+                    File::from(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
+                });
+                (token, file.map(|file| Done::Prepared(self.files.insert(file))), None)
+            }
             Pending::Prepare { token, length, step } => match self.next_step(index, step, length, result) {
                 Ok(NextStep::Submitted(step)) => {
                     self.pending[index] = Some(Pending::Prepare { token, length, step });
@@ -225,6 +233,14 @@ impl Storage for IoUringStorage {
                     .mode(Files::create_mode().bits())
                     .build();
                 (entry, Pending::Prepare { token, length, step: PrepareStep::Open })
+            }
+            Operation::Open { name } => {
+                *self.name = name;
+                let directory = Fd(self.files.directory.as_raw_fd());
+                let entry = opcode::OpenAt::new(directory, self.name.as_c_str().as_ptr())
+                    .flags(self.files.open_flags().bits() as i32)
+                    .build();
+                (entry, Pending::Open { token })
             }
             Operation::Write { file, offset, block, from, to } => {
                 let descriptor = Fd(self.files.get(file).as_raw_fd());

@@ -28,6 +28,12 @@ impl PortableStorage {
         rustix::fs::fsync(&self.files.directory)?;
         Ok(Done::Prepared(self.files.insert(file)))
     }
+
+    fn open(&mut self, name: &SegmentName) -> io::Result<Done> {
+        let flags = self.files.open_flags();
+        let file = File::from(rustix::fs::openat(&self.files.directory, name.as_c_str(), flags, Files::create_mode())?);
+        Ok(Done::Prepared(self.files.insert(file)))
+    }
 }
 
 impl Storage for PortableStorage {
@@ -38,6 +44,7 @@ impl Storage for PortableStorage {
     fn submit(&mut self, token: Token, operation: Operation) {
         let (result, block) = match operation {
             Operation::Prepare { name, length } => (self.prepare(&name, length), None),
+            Operation::Open { name } => (self.open(&name), None),
             Operation::Write { file, offset, block, from, to } => {
                 let result = write(self.files.get(file), &block.bytes()[from..to], offset);
                 (result.map(Done::Written), Some(block))
@@ -86,7 +93,7 @@ fn write(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
 }
 
 /// Gives the file its length, with blocks behind it where the file system can.
-pub(super) fn preallocate(file: &File, length: u64) -> io::Result<()> {
+pub(crate) fn preallocate(file: &File, length: u64) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, length) {
         Ok(()) => return Ok(()),

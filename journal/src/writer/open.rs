@@ -1,22 +1,26 @@
 //! How a writer comes to be: a new journal, or one that is taken up again.
 
+use super::pool::Supply;
 use super::{ActiveSegment, Spare, Writer, WriterStats};
-use crate::directory::{Catalog, LOCK_FILE, lock, segment_files, sync_directory};
+use crate::directory::{Catalog, segment_files};
+use crate::fault::OpenError;
 use crate::format::{
     BLOCK_BYTES, FLAG_TIMES_SINCE_MIDNIGHT, FORMAT_VERSION, INPUT_BYTES_MAX, JournalId, SEGMENT_MAGIC, SegmentHeader,
     WRITE_UNIT_BYTES,
 };
+use crate::index::IndexBuilder;
+use crate::medium::{DirectoryMedium, LOCK_FILE, Lock, Medium};
 use crate::memory::Block;
 use crate::options::{Metadata, OptionError, Options, REGISTERED_BYTES_MAX, Watermarks};
 use crate::recovery::{RecoverError, Recovery, recover_locked, take_lock};
 use crate::staging::{CONTROL_BLOCKS, Pool};
-use crate::status::{STATUS_FILE, StatusWriter};
-use crate::storage::{self, Done, FileSlot, OPERATIONS_MAX, Operation, SegmentName, Storage, Token};
+use crate::status::STATUS_FILE;
+use crate::storage::{Done, FileSlot, OPERATIONS_MAX, Operation, SegmentName, Storage, Token};
 use crate::walk::Position;
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tickcore_book::Sequence;
 use zerocopy::IntoBytes;
@@ -76,6 +80,9 @@ pub enum StartError {
         /// The system's answer.
         cause: io::Error,
     },
+    /// The journal could not be looked at.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// A file could not be made or written.
     #[error("cannot {action} {path:?}: {cause}")]
     Io {
@@ -103,36 +110,33 @@ impl Writer {
     /// # Errors
     /// If the directory is not empty or locked, if options or metadata cannot be, or if memory or files cannot be had.
     pub fn create(directory: impl AsRef<Path>, options: Options, metadata: Metadata) -> Result<Self, CreateError> {
-        Self::create_with(directory.as_ref(), options, metadata, |storage| storage)
+        Self::create_on(&DirectoryMedium::at(directory.as_ref()), options, metadata, |storage| storage)
     }
 
-    /// [`Writer::create`] with something between writer and storage.
-    pub(super) fn create_with(
-        directory: &Path,
+    /// [`Writer::create`] on any medium, with something between writer and storage.
+    pub(crate) fn create_on(
+        medium: &Arc<dyn Medium>,
         options: Options,
         metadata: Metadata,
         wrap: impl FnOnce(Box<dyn Storage>) -> Box<dyn Storage>,
     ) -> Result<Self, CreateError> {
+        let directory = medium.path();
         options.check().map_err(StartError::from)?;
         if metadata.input.len() > INPUT_BYTES_MAX {
             return Err(StartError::from(OptionError::Input { found: metadata.input.len() }).into());
         }
-        std::fs::create_dir_all(directory).map_err(StartError::io("create", directory))?;
+        medium.create_directory().map_err(StartError::io("create", directory))?;
         // Before the lock, which would stay in a directory that is somebody else's; and again with it.
-        find_never_begun(directory)?;
-        let Some(lock) = lock(directory).map_err(StartError::io("lock", directory))? else {
+        find_never_begun(medium)?;
+        let Some(lock) = medium.lock(LOCK_FILE).map_err(StartError::io("lock", directory))? else {
             return Err(CreateError::Locked { path: directory.to_owned() });
         };
-        for file in find_never_begun(directory)? {
-            let path = directory.join(file);
-            std::fs::remove_file(&path).map_err(StartError::io("remove", &path))?;
+        for file in find_never_begun(medium)? {
+            medium.remove(&file).map_err(StartError::io("remove", &directory.join(file)))?;
         }
-        if let Some(parent) = directory.canonicalize().ok().as_deref().and_then(Path::parent) {
-            sync_directory(parent).map_err(StartError::io("sync", parent))?;
-        }
-        let journal = random_id().map_err(StartError::io("read", Path::new("/dev/urandom")))?;
+        let journal = medium.random_id().map_err(StartError::io("read", Path::new("/dev/urandom")))?;
         let header = first_header(journal, &options, &metadata);
-        Ok(Self::start(directory, lock, options, metadata, header, wrap)?)
+        Ok(Self::start(medium, lock, options, metadata, header, wrap)?)
     }
 
     /// Takes up the journal in `directory`: recovers it and goes on behind its last record, in a new segment and
@@ -141,11 +145,16 @@ impl Writer {
     /// # Errors
     /// If there is no journal, if it is damaged or locked, or if memory or files cannot be had.
     pub fn resume(directory: impl AsRef<Path>, options: Options) -> Result<(Self, Recovery), ResumeError> {
-        let directory = directory.as_ref();
+        Self::resume_on(&DirectoryMedium::at(directory.as_ref()), options)
+    }
+
+    /// [`Writer::resume`] on any medium.
+    pub(crate) fn resume_on(medium: &Arc<dyn Medium>, options: Options) -> Result<(Self, Recovery), ResumeError> {
         options.check().map_err(StartError::from)?;
-        let lock = take_lock(directory)?;
-        let (recovery, end) = recover_locked(directory)?;
+        let lock = take_lock(medium.as_ref())?;
+        let (recovery, end) = recover_locked(medium)?;
         let header = SegmentHeader {
+            version: FORMAT_VERSION,
             epoch: end.header.epoch + 1,
             number: end.header.number + 1,
             prepared_bytes: options.segment_bytes + BLOCK_BYTES,
@@ -156,7 +165,7 @@ impl Writer {
         }
         .seal();
         let metadata = recovery.metadata.clone();
-        let writer = Self::start(directory, lock, options, metadata, header, |storage| storage)?;
+        let writer = Self::start(medium, lock, options, metadata, header, |storage| storage)?;
         Ok((writer, recovery))
     }
 
@@ -171,7 +180,7 @@ impl Writer {
             return Ok(());
         }
         drop(self);
-        for file in segment_files(directory)? {
+        for file in segment_files(DirectoryMedium::at(directory).as_ref())? {
             std::fs::remove_file(directory.join(file))?;
         }
         std::fs::remove_file(directory.join(STATUS_FILE))?;
@@ -181,27 +190,29 @@ impl Writer {
     /// A writer that begins with the segment of `header`, which is durable when this returns: so an epoch that has
     /// frames is known to whoever comes next.
     fn start(
-        directory: &Path,
-        lock: File,
+        medium: &Arc<dyn Medium>,
+        lock: Box<dyn Lock>,
         options: Options,
         metadata: Metadata,
         header: SegmentHeader,
         wrap: impl FnOnce(Box<dyn Storage>) -> Box<dyn Storage>,
     ) -> Result<Self, StartError> {
+        let directory = medium.path();
         let frame_bytes = options.frame_bytes as usize;
         let block_count = options.staging_bytes / frame_bytes;
         let registered_count = options.registered_bytes.min(REGISTERED_BYTES_MAX) / frame_bytes;
         let mut pool = Pool::new(block_count, frame_bytes, registered_count)
             .map_err(|cause| StartError::Staging { bytes: options.staging_bytes, cause })?;
-        let (storage, notices) =
-            storage::open(directory, &options, &mut pool).map_err(StartError::io("open", directory))?;
+        let (storage, notices) = medium.storage(&options, &mut pool).map_err(StartError::io("open", directory))?;
         let mut storage = wrap(storage);
         let file = begin_first_segment(storage.as_mut(), &mut pool, &header)
             .map_err(StartError::io("begin a segment in", directory))?;
+        let supply = Supply::new(medium, &options, header.journal, header.number)?;
         let last = header.first_sequence - 1;
+        let new_index = || IndexBuilder::new(options.segment_bytes, options.index_interval_bytes, frame_bytes);
         let position = Position::of_header(&header);
-        let status = StatusWriter::create(directory, header.journal, last)
-            .map_err(StartError::io("write", &directory.join(STATUS_FILE)))?;
+        let status =
+            medium.status(header.journal, last).map_err(StartError::io("write", &directory.join(STATUS_FILE)))?;
         Ok(Self {
             next_sequence: position.next_sequence,
             open: None,
@@ -211,11 +222,18 @@ impl Writer {
             first_ticket: 0,
             written: last,
             durable: last,
+            submitted: last,
             group: None,
+            group_at: None,
+            unsynced_bytes: 0,
             segment: ActiveSegment::new(file, header),
+            index: new_index(),
+            leaving_index: new_index(),
             chain: position.chain,
             spare: Spare::None,
+            supply,
             change: None,
+            leaving: None,
             sealing: None,
             is_flushing: false,
             is_finishing: false,
@@ -235,26 +253,15 @@ impl Writer {
 }
 
 /// What a writer left in `directory` that was killed before it had begun a journal; an error if there is anything else.
-fn find_never_begun(directory: &Path) -> Result<Vec<String>, CreateError> {
-    let read_error = StartError::io("read", directory);
-    let names = || -> io::Result<Vec<String>> {
-        let entries = std::fs::read_dir(directory)?;
-        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-    };
-    let mut names = names().map_err(read_error)?;
+fn find_never_begun(medium: &Arc<dyn Medium>) -> Result<Vec<String>, CreateError> {
+    let directory = medium.path();
+    let mut names = medium.list().map_err(StartError::io("read", directory))?;
     names.retain(|name| name != LOCK_FILE);
-    names.sort();
-    let unused = Catalog::load(directory).map(|catalog| catalog.unused).unwrap_or_default();
+    let unused = Catalog::load(medium).map(|catalog| catalog.unused).unwrap_or_default();
     match names.iter().find(|name| *name != STATUS_FILE && !unused.contains(name)) {
         Some(found) => Err(CreateError::NotEmpty { path: directory.to_owned(), found: found.clone() }),
         None => Ok(names),
     }
-}
-
-fn random_id() -> io::Result<JournalId> {
-    let mut id = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut id)?;
-    Ok(JournalId(id))
 }
 
 /// The header of a journal's first segment.

@@ -1,0 +1,73 @@
+//! The defences that tests take out one at a time: a check that is never missed when it is gone is worth nothing.
+//!
+//! In the product every defence stands, at compile time; the switch exists in this package's unit tests alone.
+
+/// Something that keeps the journal honest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Defence {
+    /// The checksum over a frame's records is compared.
+    PayloadChecksum,
+    /// The checksum over a header or footer is compared.
+    HeaderChecksum,
+    /// A frame says which frame it follows, and that is compared.
+    Chain,
+    /// `durable` moves only when a sync has succeeded.
+    DurableAfterSync,
+    /// `written` stops before the first write that is not done.
+    WrittenInOrder,
+    /// After a failure nothing is submitted and no watermark moves.
+    Poison,
+    /// A frame comes into a segment only after the segment's header is durable.
+    HeaderBeforeFrames,
+    /// A new file's name is made durable before the file is used.
+    NameBeforeUse,
+    /// A footer is written only when all frames of its segment are durable.
+    FooterAfterFrames,
+    /// What stands behind a bad frame can show that it was durable.
+    DurableClaims,
+    /// Recovery removes the last file first.
+    LastFileFirst,
+    /// Recovery makes the footer durable before it cuts the file.
+    FooterBeforeCut,
+    /// A short write is gone on with.
+    ShortWrites,
+    /// It is durable that the journal begins behind a segment before that goes.
+    ReleaseBeforeRemoval,
+    /// A compacted segment is durable before the original goes.
+    CopyBeforeRemoval,
+    /// Recovery looks at the disk and not at what a failed sync left in the cache.
+    DiskNotCache,
+}
+
+#[cfg(test)]
+thread_local! {
+    static TAKEN_OUT: core::cell::Cell<Option<Defence>> = const { core::cell::Cell::new(None) };
+}
+
+/// Whether a defence is in place: always, but for tests.
+#[inline(always)]
+pub(crate) fn stands(defence: Defence) -> bool {
+    #[cfg(test)]
+    {
+        TAKEN_OUT.get() != Some(defence)
+    }
+    #[cfg(not(test))]
+    {
+        let _ = defence;
+        true
+    }
+}
+
+/// Runs `action` without one of the defences.
+#[cfg(test)]
+pub(crate) fn without<T>(defence: Option<Defence>, action: impl FnOnce() -> T) -> T {
+    struct Restore;
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            TAKEN_OUT.set(None);
+        }
+    }
+    TAKEN_OUT.set(defence);
+    let _restore = Restore;
+    action()
+}

@@ -1,0 +1,272 @@
+//! The writer's supply of segments: prepared ahead by the storage or by a helper, and let go by retention.
+
+use super::{Sealing, Spare, Writer};
+use crate::directory::Catalog;
+use crate::format::{BLOCK_BYTES, JournalId};
+use crate::helper::{HelperLink, JOBS_MAX, Job, JobDone, Worker};
+use crate::medium::Medium;
+use crate::options::{Options, Retention};
+use crate::released::Released;
+use crate::storage::{Operation, SegmentName, Token};
+use crate::walk::Position;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// How long after a failed preparation the next is tried.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// Sealed segments that are kept count of without allocating.
+const KEPT_CAPACITY: usize = 4096;
+
+/// A sealed segment that is still there.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    number: u64,
+    bytes: u64,
+    start: Position,
+    highest_time: u64,
+}
+
+/// Where segments come from, and where they go.
+pub(super) struct Supply {
+    helper: Option<HelperLink>,
+    /// Lets segments go where there is no helper.
+    worker: Worker,
+    journal: JournalId,
+    retention: Retention,
+    ahead: u64,
+    /// The highest segment that the helper was asked for, and the highest that it has prepared.
+    requested: u64,
+    ready: u64,
+    /// Why the last preparation failed, and when.
+    failure: Option<(io::Error, Duration)>,
+    jobs_under_way: usize,
+    is_stopping: bool,
+    kept: VecDeque<Kept>,
+    kept_bytes: u64,
+    highest_time: u64,
+    warning: Option<String>,
+}
+
+impl Supply {
+    /// A supply behind the segment of this number, for a journal with these sealed segments.
+    pub(super) fn new(
+        medium: &Arc<dyn Medium>,
+        options: &Options,
+        journal: JournalId,
+        number: u64,
+    ) -> Result<Self, crate::OpenError> {
+        let helper = options.helper.as_ref().and_then(crate::helper::HelperHandle::take);
+        if let Some(helper) = &helper {
+            // The channel is empty.
+            let recycled_max = options.prepared_segments() as usize;
+            let _ = helper.jobs.try_send(Job::Attach { medium: Arc::clone(medium), recycled_max });
+        }
+        let mut supply = Self {
+            helper,
+            worker: Worker::new(Arc::clone(medium), 0),
+            journal,
+            retention: options.retention,
+            ahead: options.prepared_segments(),
+            requested: number,
+            ready: number,
+            failure: None,
+            jobs_under_way: 0,
+            is_stopping: false,
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            highest_time: 0,
+            warning: None,
+        };
+        if options.retention.is_limited() {
+            supply.kept.reserve(KEPT_CAPACITY);
+            let catalog = Catalog::load(medium)?;
+            for segment in catalog.segments.iter().filter(|segment| segment.header.number < number) {
+                supply.keep(Kept {
+                    number: segment.header.number,
+                    bytes: segment.length,
+                    start: Position::of_header(&segment.header),
+                    highest_time: segment.footer.map_or(0, |footer| footer.highest_time.max(footer.last_time)),
+                });
+            }
+        }
+        Ok(supply)
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        self.kept.push_back(kept);
+        self.kept_bytes += kept.bytes;
+        self.highest_time = self.highest_time.max(kept.highest_time);
+    }
+
+    /// Whether the oldest sealed segment has to go.
+    fn is_over(&self) -> bool {
+        // The last one stays: a journal without a segment would be none.
+        let Some(oldest) = self.kept.front().filter(|_| self.kept.len() > 1) else { return false };
+        let Retention { bytes_max, segments_max, age_max } = self.retention;
+        let age = Duration::from_nanos(self.highest_time.saturating_sub(oldest.highest_time));
+        bytes_max.is_some_and(|most| self.kept_bytes > most)
+            || segments_max.is_some_and(|most| self.kept.len() as u64 > most)
+            || age_max.is_some_and(|most| age > most)
+    }
+
+    /// Nothing more is prepared, and what is being prepared is given up.
+    pub(super) fn stop(&mut self) {
+        self.is_stopping = true;
+        if let Some(helper) = &self.helper {
+            helper.is_stopped.store(true, Relaxed);
+        }
+    }
+
+    /// Whether no job is under way.
+    pub(super) fn has_no_work(&self) -> bool {
+        self.jobs_under_way == 0
+    }
+
+    /// Why the next segment cannot be had, if that is so.
+    pub(super) fn take_failure(&mut self) -> Option<io::Error> {
+        self.failure.take().map(|(cause, _)| cause)
+    }
+}
+
+impl Drop for Supply {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Writer {
+    /// What stands in the way of going on for long, though nothing has failed yet: a segment that could not be prepared
+    /// or released. The journal fails when it comes to need it.
+    pub fn warning(&self) -> Option<&str> {
+        self.supply.warning.as_deref()
+    }
+
+    /// Segments that are ready behind the one that is written.
+    pub fn prepared_count(&self) -> u64 {
+        let ahead = self.supply.ready.saturating_sub(self.segment.header.number);
+        ahead.max(u64::from(matches!(self.spare, Spare::Ready(_))))
+    }
+
+    /// Whether the file of the next segment should be asked for.
+    pub(super) fn is_spare_due(&self) -> bool {
+        if self.supply.is_stopping {
+            return false;
+        }
+        let part = if self.supply.helper.is_some() { 8 } else { 2 };
+        let is_begun = self.segment.offset > self.options.segment_bytes / part;
+        is_begun || self.supply.helper.is_some() && (self.supply.ahead > 1 || self.stats.segment_count > 1)
+    }
+
+    /// Asks for the file of the next segment, and has more of them prepared.
+    pub(super) fn prepare_spare(&mut self) {
+        let number = self.segment.header.number + 1;
+        let length = self.options.segment_bytes + BLOCK_BYTES;
+        let name = SegmentName::new(number);
+        let supply = &mut self.supply;
+        let Some(helper) = &supply.helper else {
+            self.spare = Spare::Preparing;
+            self.storage.submit(Token::Spare, Operation::Prepare { name, length });
+            return;
+        };
+        if let Some((_, at)) = &supply.failure {
+            if self.storage.now().saturating_sub(*at) < RETRY_INTERVAL {
+                return;
+            }
+            supply.failure = None;
+        }
+        while supply.requested < number + supply.ahead - 1 && supply.jobs_under_way < JOBS_MAX / 2 {
+            if helper.jobs.try_send(Job::Prepare { number: supply.requested + 1, length }).is_err() {
+                break;
+            }
+            supply.requested += 1;
+            supply.jobs_under_way += 1;
+        }
+        if supply.ready >= number {
+            self.spare = Spare::Preparing;
+            self.storage.submit(Token::Spare, Operation::Open { name });
+        }
+    }
+
+    /// Takes what the helper has done, and tells it whether to hold back.
+    pub(super) fn poll_helper(&mut self) {
+        let Some(helper) = &self.supply.helper else { return };
+        let has_next = self.supply.ready > self.segment.header.number;
+        let lags =
+            has_next && self.pool.free_count() < self.options.staging_bytes / self.options.frame_bytes as usize / 2;
+        if helper.is_paused.load(Relaxed) != lags {
+            helper.is_paused.store(lags, Relaxed);
+        }
+        while let Ok(done) = helper.done.try_recv() {
+            self.supply.jobs_under_way -= 1;
+            match done {
+                JobDone::Prepared { number, result: Ok(()) } => {
+                    self.supply.ready = self.supply.ready.max(number);
+                    self.supply.warning = None;
+                }
+                JobDone::Prepared { number, result: Err(cause) } => {
+                    // What was asked for behind it comes in its turn, once it is there.
+                    self.supply.requested = self.supply.requested.min(number - 1);
+                    if !self.supply.is_stopping {
+                        self.supply.warning = Some(format!("segment {number} cannot be prepared: {cause}"));
+                        self.supply.failure = Some((cause, self.storage.now()));
+                    }
+                }
+                JobDone::Released { number, result } => {
+                    if let Err(cause) = result {
+                        self.supply.warning = Some(format!("segment {number} cannot be released: {cause}"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A segment is sealed: that is told, and the oldest go if there are too many.
+    pub(super) fn note_sealed(&mut self, sealing: &Sealing) {
+        let Sealing { number, start, highest_time, footer_offset, .. } = *sealing;
+        if let Some(helper) = &self.supply.helper {
+            let _ = helper.jobs.try_send(Job::Sealed { number });
+        }
+        if !self.supply.retention.is_limited() {
+            return;
+        }
+        self.supply.keep(Kept { number, bytes: footer_offset + BLOCK_BYTES, start, highest_time });
+        while self.supply.is_over() {
+            let Some(oldest) = self.supply.kept.pop_front() else { return };
+            self.supply.kept_bytes -= oldest.bytes;
+            let next = self.supply.kept.front().map_or(Position::of_header(&self.segment.header), |next| next.start);
+            let released = Released::new(self.supply.journal, oldest.number + 1, next);
+            let number = oldest.number;
+            let is_sent =
+                self.supply.helper.as_ref().map(|helper| helper.jobs.try_send(Job::Release { number, released }));
+            match is_sent {
+                Some(Ok(())) => self.supply.jobs_under_way += 1,
+                Some(Err(_)) => {
+                    self.supply.warning = Some(format!("segment {number} is not released: the helper does not answer"));
+                }
+                None => {
+                    if let Err(cause) = self.supply.worker.release(number, &released) {
+                        self.fail("release", SegmentName::new(number), 0, cause);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Removes the files that were prepared and not used.
+    pub(super) fn remove_prepared(&mut self) {
+        let next = self.segment.header.number + 1;
+        let is_spare_there = matches!(self.spare, Spare::Ready(_));
+        let last = self.supply.ready.max(if is_spare_there { next } else { 0 });
+        for number in (next..=last).rev() {
+            let name = SegmentName::new(number);
+            match self.storage.remove(&name) {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => self.fail("remove", name, 0, cause),
+                _ => {}
+            }
+        }
+    }
+}
