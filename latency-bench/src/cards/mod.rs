@@ -1,6 +1,7 @@
 //! The scorecards, one module each.
 
 mod book;
+mod journal;
 
 use crate::card::Scorecard;
 use std::path::PathBuf;
@@ -30,4 +31,4 @@ pub struct Card {
 }
 
 /// All cards.
-pub const CARDS: &[Card] = &[book::CARD];
+pub const CARDS: &[Card] = &[book::CARD, journal::CARD];
