@@ -47,8 +47,9 @@ fn frames_of(segment: &[u8]) -> Vec<Frame> {
         frames.push(Frame { offset, bytes, records, first_sequence: word(segment, offset + 32) });
         offset += bytes;
     }
-    assert_eq!(&segment[offset..offset + 8], b"TCJFOOTR", "the footer stands behind the last frame");
-    assert_eq!(segment.len(), offset + UNIT);
+    assert_eq!(&segment[offset..offset + 8], b"TCJINDEX", "the index stands behind the last frame");
+    let footer = segment.len() - UNIT;
+    assert!(offset < footer && &segment[footer..footer + 8] == b"TCJFOOTR", "the footer stands last");
     frames
 }
 

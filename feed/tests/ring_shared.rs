@@ -143,11 +143,11 @@ fn a_killed_writer_is_noticed_in_time_and_what_it_left_is_whole() {
         let (mut reader, mut watch) = (attached.reader(), attached.watch());
         let until = Instant::now() + Duration::from_millis(3 + 7 * round);
         let mut read = 0;
-        while Instant::now() < until {
+        // On a busy machine the other process has its turn later.
+        while Instant::now() < until || read == 0 {
             read += check_events(&mut reader).read;
             assert_eq!(watch.look(), Life::Running);
         }
-        assert!(read > 0);
         // Not waited for yet: a zombie counts as gone.
         writer.kill().unwrap();
         let killed_at = Instant::now();

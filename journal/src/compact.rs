@@ -13,6 +13,7 @@ use crate::directory::{Catalog, SEGMENT_EXTENSION};
 use crate::fault::OpenError;
 use crate::format::JournalId;
 use crate::medium::{Access, DirectoryMedium, Medium, MediumFile};
+use crate::packing;
 use core::mem::size_of;
 use std::cell::RefCell;
 use std::io;
@@ -178,7 +179,7 @@ fn pack_segment(
     let mut piece = vec![0; PIECE_BYTES];
     for number in 0..count {
         let bytes = read_piece(original.as_ref(), number, length, &mut piece)?;
-        let packed = zstd::bulk::compress(&to_columns(bytes), level)?;
+        let packed = packing::pack(&to_columns(bytes), level)?;
         file.write_all_at(&packed, offset)?;
         offset += packed.len() as u64;
         lengths.push(packed.len() as u32);
@@ -321,7 +322,7 @@ impl CompactedFile {
             result => result?,
         }
         let expected = (self.length - number * PIECE_BYTES as u64).min(PIECE_BYTES as u64) as usize;
-        let columns = zstd::bulk::decompress(&packed, expected).ok().filter(|columns| columns.len() == expected);
+        let columns = packing::unpack(&packed, expected)?;
         Ok(columns.map_or_else(|| vec![0; expected], |columns| from_columns(&columns)))
     }
 }

@@ -44,6 +44,7 @@ mod info;
 mod medium;
 mod memory;
 mod options;
+mod packing;
 mod reader;
 mod recovery;
 mod released;

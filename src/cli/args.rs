@@ -271,6 +271,28 @@ pub(crate) enum JournalVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Cut a damaged journal where the damage begins; what is cut is kept beside it, and nothing that verifies changes.
+    Repair {
+        /// Journal directory.
+        dir: PathBuf,
+        /// Do it without asking.
+        #[arg(long)]
+        yes: bool,
+        /// Print as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Pack sealed segments with zstd, in place; everything that reads a journal reads them.
+    Compact {
+        /// Journal directory.
+        dir: PathBuf,
+        /// Level of zstd.
+        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+        level: i32,
+        /// Print as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print events, one JSON object a line.
     Dump {
         /// Journal directory.

@@ -1,17 +1,20 @@
-//! `journal info|verify|dump`: looking at a journal. None of them writes.
+//! `journal info|verify|dump`: looking at a journal, none of which writes; `repair` and `compact`.
 
 use super::args::JournalVerb;
 use super::progress::{Bar, Unit};
 use super::summary::grouped;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 use tickcore::book::{EVENT_WORDS, Kind, Sequence, TimestampNs};
-use tickcore::journal::{Damage, Info, Reader, Record, Seal, Start, Tail, VerifyReport, info, verify};
+use tickcore::journal::{
+    Damage, Info, Reader, Record, RepairStep, Seal, Start, Tail, VerifyReport, compact, info, plan_repair, repair,
+    verify,
+};
 
 /// How often a dump that follows a writer looks for more.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(5);
@@ -20,6 +23,8 @@ pub(crate) fn run(verb: &JournalVerb) -> Result<ExitCode> {
     match verb {
         JournalVerb::Info { dir, json } => print_info(dir, *json),
         JournalVerb::Verify { dir, json } => print_verify(dir, *json),
+        JournalVerb::Repair { dir, yes, json } => print_repair(dir, *yes, *json),
+        JournalVerb::Compact { dir, level, json } => print_compact(dir, *level, *json),
         JournalVerb::Dump { dir, from, from_time, count, follow } => {
             let start = match from_time {
                 None => Start::Sequence(Sequence(*from)),
@@ -210,6 +215,57 @@ fn verify_json(dir: &Path, report: &VerifyReport) -> Value {
         "damages": report.damages.iter().map(damage_json).collect::<Vec<_>>(),
         "unused": report.unused,
     })
+}
+
+/// Says what is to be done, asks, and does it. Without an answer to be had, `--yes` has to be given.
+fn print_repair(dir: &Path, is_agreed: bool, is_json: bool) -> Result<ExitCode> {
+    let steps = plan_repair(dir)?;
+    let texts = |steps: &[RepairStep]| steps.iter().map(ToString::to_string).collect::<Vec<_>>();
+    texts(&steps).iter().for_each(|step| eprintln!("{step}"));
+    if !steps.is_empty() && !is_agreed && !is_confirmed()? {
+        bail!("nothing was changed; give --yes to repair");
+    }
+    let (steps, recovery) = repair(dir)?;
+    if is_json {
+        let json = json!({
+            "dir": dir.display().to_string(),
+            "steps": texts(&steps),
+            "last_sequence": recovery.last_sequence.get(),
+        });
+        writeln!(io::stdout(), "{json}")?;
+    } else {
+        writeln!(io::stdout(), "{} steps; the journal goes to sequence {}", steps.len(), recovery.last_sequence)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_confirmed() -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    eprint!("Do that? [y/N] ");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn print_compact(dir: &Path, level: i32, is_json: bool) -> Result<ExitCode> {
+    let bar = Bar::new(0, Unit::Bytes);
+    let done = compact(dir, level, |done, total| bar.set(done, total.max(1), "compacting".to_owned()))?;
+    bar.finish();
+    if is_json {
+        let json = json!({
+            "dir": dir.display().to_string(),
+            "files": done.files,
+            "bytes_before": done.bytes_before,
+            "bytes_after": done.bytes_after,
+        });
+        writeln!(io::stdout(), "{json}")?;
+    } else {
+        let (before, after) = (grouped(done.bytes_before), grouped(done.bytes_after));
+        writeln!(io::stdout(), "{} segments compacted, {before} bytes before, {after} now", done.files.len())?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints records as they are, one JSON object a line.

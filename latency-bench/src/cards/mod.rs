@@ -1,6 +1,7 @@
 //! The scorecards, one module each.
 
 mod book;
+mod journal;
 mod ring;
 
 use crate::card::Scorecard;
@@ -31,4 +32,4 @@ pub struct Card {
 }
 
 /// All cards.
-pub const CARDS: &[Card] = &[book::CARD, ring::CARD];
+pub const CARDS: &[Card] = &[book::CARD, ring::CARD, journal::CARD];

@@ -181,16 +181,21 @@ mod tests {
     /// Every number once and in order, however the two sides meet.
     #[test]
     fn nothing_is_lost_or_twice_under_stress() {
-        const COUNT: u64 = 300_000;
+        const COUNT_MIN: u64 = 300_000;
+        const TURNS_MIN: u64 = 100;
         let (mut writer, mut reader) = pair(Vec::new(), Vec::new());
         let thread = thread::spawn(move || {
-            for number in 0..COUNT {
-                writer.with(|value| value.push(number));
-                writer.turn(|_| {});
-                if number % 1_000 == 0 {
+            let (mut count, mut turns) = (0, 0);
+            // On a busy machine the reader has its turn later.
+            while count < COUNT_MIN || turns < TURNS_MIN {
+                writer.with(|value| value.push(count));
+                turns += u64::from(writer.turn(|_| {}));
+                count += 1;
+                if count % 1_000 == 0 {
                     thread::yield_now();
                 }
             }
+            count
         });
         let (mut seen, mut turns) = (Vec::new(), 0);
         while !reader.is_closed() {
@@ -198,9 +203,9 @@ mod tests {
             turns += u64::from(reader.with(|value| seen.append(value)).is_some());
             thread::yield_now();
         }
-        thread.join().unwrap();
+        let count = thread.join().unwrap();
         assert!(reader.drain(|value| seen.append(value)));
         assert!(turns > 1, "{turns} turns");
-        assert!(seen.iter().copied().eq(0..COUNT), "{} numbers", seen.len());
+        assert!(seen.iter().copied().eq(0..count), "{} numbers of {count}", seen.len());
     }
 }

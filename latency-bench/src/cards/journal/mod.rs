@@ -1,0 +1,197 @@
+//! The card `journal`: the journal against the disk that it writes to, and against usual ways to keep one.
+//!
+//! Everything of a round is measured one after the other on the same file system, and ratios are the medians of the
+//! rounds' ratios. The disk's limit is the bench's own loop past the page cache, eight pieces of 256 KiB under way, over
+//! bytes that were written before. What was written is read back and counted before anything is reported.
+
+mod disk;
+mod ours;
+
+use super::{Card, Settings};
+use crate::card::{Better, Figure, Machine, Scorecard};
+use crate::statistics::median;
+use anyhow::{Context as _, ensure};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// The card.
+pub(super) const CARD: Card =
+    Card { name: "journal", summary: "the journal against its disk: throughput, time to durable, reading", run, check };
+
+/// Most records of a run: 64 bytes each, several times on the disk.
+const RECORDS_MAX: u64 = 20_000_000;
+/// Small synced writes of the disk per round.
+const SYNCED_WRITES: usize = 2_000;
+/// Figures that are not measured, and why.
+const NOT_MEASURED: &str = "not measured by this card yet";
+
+struct Plan {
+    records: u64,
+    rounds: usize,
+    synced_writes: usize,
+    /// How long each paced run takes.
+    paced_ms: u64,
+}
+
+/// What one round found.
+#[derive(Clone, Copy, Debug, Default)]
+struct Round {
+    throughput_over_disk: f64,
+    sustained_over_disk: f64,
+    append_p50_ns: f64,
+    append_p999_ns: f64,
+    p50_over_raw: f64,
+    p99_over_raw: f64,
+    p50_10m_over_1m: f64,
+    cold_over_disk: f64,
+    warm_per_second: f64,
+    space_overhead: f64,
+    buffered_in_thread_over_ours: f64,
+    buffered_beside_over_ours: f64,
+    disk_write: f64,
+    disk_read: f64,
+    durable_p50_ns: f64,
+    durable_p99_ns: f64,
+}
+
+fn run(settings: &Settings) -> anyhow::Result<Scorecard> {
+    let records = settings.messages.min(RECORDS_MAX);
+    let plan = Plan { records, rounds: settings.rounds, synced_writes: SYNCED_WRITES, paced_ms: 1_000 };
+    measure(&plan, |step| eprintln!("{step} …"))
+}
+
+fn check() -> anyhow::Result<()> {
+    let plan = Plan { records: 20_000, rounds: 1, synced_writes: 20, paced_ms: 10 };
+    let scorecard = measure(&plan, |_| {})?;
+    for name in ["durable_throughput_over_disk", "durable_p50_over_raw", "warm_replay_events_per_second"] {
+        let figure = scorecard.figure(name);
+        ensure!(figure.is_some_and(|figure| figure.value.is_some()), "the figure {name} is missing");
+    }
+    Ok(())
+}
+
+/// A directory that goes when it is no longer used.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("tickcore-journal-card-{}", std::process::id()));
+        std::fs::create_dir_all(&path).with_context(|| format!("{}: cannot be made", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn measure(plan: &Plan, progress: impl Fn(&str)) -> anyhow::Result<Scorecard> {
+    let scratch = Scratch::new()?;
+    let mut machine = Machine::pin();
+    let mut rounds = Vec::with_capacity(plan.rounds);
+    let mut backend = String::new();
+    for number in 1..=plan.rounds {
+        progress(&format!("round {number} of {}", plan.rounds));
+        rounds.push(round(plan, &scratch.0, &mut backend)?);
+        machine.note_huge_pages();
+    }
+    let of = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
+    let disk = format!("{:.2} GB/s written, {:.2} GB/s read", of(|r| r.disk_write) / 1e9, of(|r| r.disk_read) / 1e9);
+    Ok(Scorecard {
+        card: CARD.name,
+        machine,
+        run: vec![
+            ("records", json!(plan.records)),
+            ("rounds", json!(plan.rounds)),
+            ("journal_backend", json!(backend)),
+            ("disk", json!(disk)),
+        ],
+        figures: figures(of),
+        notes: vec![
+            "The cost of an append is measured in runs of 64 appends, polls outside; an empty loop over the same events is taken off."
+                .to_owned(),
+            "BufWriter syncs each millisecond; mmap with msync is not measured.".to_owned(),
+        ],
+    })
+}
+
+fn figures(of: impl Fn(fn(&Round) -> f64) -> f64) -> Vec<Figure> {
+    use Better::{Higher, Lower};
+    vec![
+        Figure::new("durable_throughput_over_disk", of(|r| r.throughput_over_disk), "ratio", Higher).with_goal(0.95),
+        Figure::new("sustained_without_recycling_over_disk", of(|r| r.sustained_over_disk), "ratio", Higher)
+            .with_goal(0.45),
+        Figure::new("append_cost_p50_ns", of(|r| r.append_p50_ns), "ns", Lower).with_goal(2.0),
+        Figure::new("append_cost_p999_ns", of(|r| r.append_p999_ns), "ns", Lower).with_goal(5.0),
+        Figure::new("durable_p50_over_raw", of(|r| r.p50_over_raw), "ratio", Lower).with_goal(1.5),
+        Figure::new("durable_p99_over_raw", of(|r| r.p99_over_raw), "ratio", Lower).with_goal(3.0),
+        Figure::new("durable_p50_10m_over_1m", of(|r| r.p50_10m_over_1m), "ratio", Lower).with_goal(1.5),
+        Figure::new("cold_replay_over_disk", of(|r| r.cold_over_disk), "ratio", Higher).with_goal(0.95),
+        Figure::new("warm_replay_events_per_second", of(|r| r.warm_per_second), "1/s", Higher).with_goal(100e6),
+        Figure::skipped("replay_journal_over_itch", "ratio", Lower, NOT_MEASURED.to_owned()).with_goal(1.0),
+        Figure::new("space_overhead", of(|r| r.space_overhead), "ratio", Lower).with_goal(0.02),
+        Figure::skipped("restart_seconds", "s", Lower, "there are no checkpoints yet".to_owned()).with_goal(2.0),
+        Figure::new("durable_p50_1m_ns", of(|r| r.durable_p50_ns), "ns", Lower),
+        Figure::new("durable_p99_1m_ns", of(|r| r.durable_p99_ns), "ns", Lower),
+        Figure::new("buffered_in_thread_over_ours", of(|r| r.buffered_in_thread_over_ours), "ratio", Lower),
+        Figure::new("buffered_beside_over_ours", of(|r| r.buffered_beside_over_ours), "ratio", Lower),
+    ]
+}
+
+fn round(plan: &Plan, scratch: &Path, backend: &mut String) -> anyhow::Result<Round> {
+    let raw = scratch.join("raw");
+    let bytes = (plan.records * 64).next_multiple_of(8 << 20);
+    let disk_write = disk::write_rate(&raw, bytes)?;
+    let disk_read = disk::read_rate(&raw, bytes)?;
+    let synced = percentiles(disk::synced_writes(&raw, plan.synced_writes)?);
+    std::fs::remove_file(&raw)?;
+
+    let journal = scratch.join("journal");
+    let prepared = ours::throughput(&journal, plan.records, true, backend)?;
+    ours::forget(&journal)?;
+    let cold = ours::read(&journal, plan.records)?;
+    ours::read(&journal, plan.records)?;
+    let warm = ours::read(&journal, plan.records)?;
+    std::fs::remove_dir_all(&journal)?;
+    let sustained = ours::throughput(&journal, plan.records, false, backend)?;
+    std::fs::remove_dir_all(&journal)?;
+    let append = ours::append_cost(&journal, plan.records.min(2_000_000))?;
+    std::fs::remove_dir_all(&journal)?;
+    let slow = ours::paced(&journal, 1_000_000, plan.paced_ms)?;
+    std::fs::remove_dir_all(&journal)?;
+    let fast = ours::paced(&journal, 10_000_000, plan.paced_ms)?;
+    std::fs::remove_dir_all(&journal)?;
+    let in_thread = disk::buffered_in_thread(&raw, plan.records.min(2_000_000))?;
+    let beside = disk::buffered_beside(&raw, plan.records.min(2_000_000))?;
+    std::fs::remove_file(&raw)?;
+
+    let (slow_p50, slow_p99) = percentiles(slow.latencies_ns);
+    let (fast_p50, _) = percentiles(fast.latencies_ns);
+    Ok(Round {
+        throughput_over_disk: prepared * 64.0 / disk_write,
+        sustained_over_disk: sustained * 64.0 / disk_write,
+        append_p50_ns: append.p50_ns,
+        append_p999_ns: append.p999_ns,
+        p50_over_raw: slow_p50 / synced.0,
+        p99_over_raw: slow_p99 / synced.1,
+        p50_10m_over_1m: fast_p50 / slow_p50,
+        cold_over_disk: cold * 64.0 / disk_read,
+        warm_per_second: warm,
+        space_overhead: fast.space_overhead,
+        buffered_in_thread_over_ours: in_thread / prepared,
+        buffered_beside_over_ours: beside / prepared,
+        disk_write,
+        disk_read,
+        durable_p50_ns: slow_p50,
+        durable_p99_ns: slow_p99,
+    })
+}
+
+/// The median and the 99th percentile.
+fn percentiles(mut values: Vec<u64>) -> (f64, f64) {
+    values.sort_unstable();
+    let at = |part: f64| values.get((values.len() as f64 * part) as usize).copied().unwrap_or(0) as f64;
+    (at(0.5), at(0.99))
+}
