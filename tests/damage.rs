@@ -53,7 +53,7 @@ fn frames_of(segment: &[u8]) -> Vec<Frame> {
     frames
 }
 
-/// A sealed journal of some hundred frames, with its one segment's bytes.
+/// A sealed journal of a few to some hundred frames, as fast as the disk is, with its one segment's bytes.
 struct Sealed {
     scratch: TempDir,
     directory: PathBuf,
@@ -102,6 +102,11 @@ impl Sealed {
         damages
     }
 
+    /// Where the index begins, behind the last frame.
+    fn index(&self) -> usize {
+        self.frames.last().map_or(UNIT, |frame| frame.offset + frame.bytes)
+    }
+
     /// The flipped byte at `offset` has to be reported where it is.
     fn expect_found(&self, offset: usize) {
         let damages = self.damages(offset);
@@ -112,7 +117,8 @@ impl Sealed {
                 assert_eq!((&first["offset"], &first["sequence"]), (&frame.into(), &sequence.into()), "byte {offset}");
             }
             None if offset < UNIT => assert_eq!(first["offset"], 0, "byte {offset}: {damages:?}"),
-            None => assert_eq!(first["offset"], self.segment.len() - UNIT, "byte {offset}: {damages:?}"),
+            // Without its footer nobody knows what the index is.
+            None => assert_eq!(first["offset"], self.index(), "byte {offset}: {damages:?}"),
         }
     }
 }
@@ -120,7 +126,7 @@ impl Sealed {
 #[test]
 fn a_flipped_byte_is_found_wherever_it_is() {
     let sealed = Sealed::new();
-    assert!(sealed.frames.len() > 20, "{} frames", sealed.frames.len());
+    assert!(sealed.frames.len() > 4, "{} frames", sealed.frames.len());
     let control = journal("verify", &sealed.directory).arg("--json").succeed().json();
     assert_eq!((&control["intact"], &control["frames"]), (&true.into(), &sealed.frames.len().into()));
     let mut dice = Dice::new();
@@ -133,6 +139,7 @@ fn a_flipped_byte_is_found_wherever_it_is() {
         ("frame header", middle.offset, HEADER_BYTES),
         ("records", middle.offset + HEADER_BYTES, middle.records * RECORD_BYTES),
         ("padding", padded.padding().start, padded.padding().len()),
+        ("index", sealed.index(), footer - sealed.index()),
         ("footer", footer, UNIT),
     ];
     for (name, start, length) in regions {
