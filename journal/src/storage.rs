@@ -262,8 +262,9 @@ impl Files {
         self.open[slot.0].as_ref().unwrap_or_else(|| panic!("segment file {} is used after it was closed", slot.0))
     }
 
-    fn close(&mut self, slot: FileSlot) {
-        self.open[slot.0] = None;
+    /// Takes a file out; its slot is free again.
+    fn take(&mut self, slot: FileSlot) -> Option<File> {
+        self.open[slot.0].take()
     }
 
     fn remove(&self, name: &SegmentName) -> io::Result<()> {

@@ -159,6 +159,11 @@ pub(crate) struct ReplayArgs {
     /// $XDG_RUNTIME_DIR), none, or a file on tmpfs.
     #[arg(long, value_name = "FILE", default_value = "auto", value_parser = parse_stat_file)]
     pub(crate) stat_file: StatFile,
+    /// Publish every BBO change into a ring in shared memory at this path (a new file on tmpfs, such as /dev/shm/bbo.ring):
+    /// other processes read it without holding this one up, see examples/attach.rs. Book core n of several writes to the
+    /// path with .n behind it.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) bbo_ring: Option<PathBuf>,
     /// How long an interrupted run may take to apply and journal what it had let in; then it ends where it is, says what
     /// is left and exits with 1. A second interrupt ends it at once.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]

@@ -7,6 +7,7 @@ mod export;
 mod generate;
 mod journal;
 mod measured;
+mod observer;
 mod progress;
 mod replay;
 mod report;

@@ -2,6 +2,7 @@
 
 use super::args::{BackendArg, ReplayArgs};
 use super::measured::Measurement;
+use super::observer::Observer;
 use super::progress::{Bar, Unit};
 use super::select::{self, Usage};
 use super::shard_map::{self, Spread};
@@ -27,23 +28,8 @@ use tickcore::latency::{text_table, write_report};
 use tickcore::outcome::{End, Outcome};
 use tickcore::pace::Pace;
 use tickcore::pin::{Cores, started_on};
-use tickcore::strategy::{Context, Strategy};
 use tickcore::topology::helper_cores;
 use tickcore::{JournalConfig, StrictAnomaly};
-
-/// Notes at the end which of the wanted names no instrument of its core has.
-#[derive(Debug)]
-struct NameCheck {
-    wanted: Vec<String>,
-    absent: Vec<String>,
-}
-
-impl Strategy for NameCheck {
-    fn on_end(&mut self, context: &mut Context<'_, '_>) {
-        let instruments = context.books().instruments();
-        self.absent = self.wanted.iter().filter(|name| instruments.find(name).is_none()).cloned().collect();
-    }
-}
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let cores = select::cores(args.cores.as_ref());
@@ -71,7 +57,9 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let interrupted = Interrupted::listen()?;
     let files = inputs.progress();
     let bar = Bar::new(files.iter().map(|file| file.file_size()).sum(), Unit::Bytes);
-    let make = |_| NameCheck { wanted: args.selection.symbols.clone(), absent: Vec::new() };
+    let cores = config.shards.count();
+    let mut observers = Observer::of_cores(cores, &args.selection.symbols, args.bbo_ring.as_deref())?.into_iter();
+    let make = |_| observers.next().expect("one for each book core");
     let mut measurement = Measurement::begin(args);
     let outcome = engine::run_sharded(&config, inputs, make, |progress| {
         match progress {
@@ -208,7 +196,7 @@ fn memory_table(capacity: Capacity) -> String {
 fn report(
     args: &ReplayArgs,
     base: TimeBase,
-    outcome: &Outcome<Inputs, Vec<NameCheck>>,
+    outcome: &Outcome<Inputs, Vec<Observer>>,
     measurement: &Measurement,
     spread: &Spread,
 ) -> Result<ExitCode> {
@@ -269,7 +257,7 @@ fn report(
         bail!("the journal failed: {error}");
     }
     // A name is absent when no core has it.
-    let has = |check: &NameCheck, name: &str| !check.absent.iter().any(|absent| absent == name);
+    let has = |check: &Observer, name: &str| !check.absent.iter().any(|absent| absent == name);
     select::check_symbols(&args.selection.symbols, |name| outcome.strategy.iter().any(|check| has(check, name)))?;
     Ok(ExitCode::SUCCESS)
 }

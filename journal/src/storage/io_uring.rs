@@ -3,11 +3,12 @@
 //! Operations live in a fixed table while they are under way; the table's index is what the kernel hands back. Creating
 //! a file takes four steps (open, allocate, sync the file, sync its directory), each submitted when the one before is
 //! done. Cutting a sealed file to its length uses the ring where the kernel can do that (6.9) and a plain call
-//! elsewhere. Nothing else makes a system call but `dispatch` and `wait`.
+//! elsewhere. Nothing else makes a system call but `dispatch` and `wait`;
+//! a file is closed by the ring as well.
 #![allow(unsafe_code)]
 
 use super::portable::preallocate;
-use super::{Completion, Done, FileSlot, Files, OPERATIONS_MAX, Operation, SegmentName, Storage, Token};
+use super::{Completion, Done, FILES_MAX, FileSlot, Files, OPERATIONS_MAX, Operation, SegmentName, Storage, Token};
 use crate::memory::Block;
 use crate::options::Backend;
 use io_uring::types::{Fd, FsyncFlags, SubmitArgs, Timespec};
@@ -15,12 +16,21 @@ use io_uring::{IoUring, Probe, opcode, squeue};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::mem::forget;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// Operations that this backend cannot do without.
-const NEEDED: [u8; 5] =
-    [opcode::Write::CODE, opcode::WriteFixed::CODE, opcode::Fsync::CODE, opcode::OpenAt::CODE, opcode::Fallocate::CODE];
+const NEEDED: [u8; 6] = [
+    opcode::Write::CODE,
+    opcode::WriteFixed::CODE,
+    opcode::Fsync::CODE,
+    opcode::OpenAt::CODE,
+    opcode::Fallocate::CODE,
+    opcode::Close::CODE,
+];
+
+/// Rows of the table: the writer's operations, and files that are being closed.
+const ROWS: usize = OPERATIONS_MAX + FILES_MAX;
 
 /// An operation that the kernel has, or will get with the next dispatch.
 enum Pending {
@@ -28,6 +38,7 @@ enum Pending {
     Open { token: Token },
     Write { token: Token, block: Block },
     Other { token: Token },
+    Close,
 }
 
 /// What the kernel is doing for a new file, and the file once it is open.
@@ -56,7 +67,7 @@ impl IoUringStorage {
     /// A ring for these files; gives them back with the reason when there can be none.
     pub(super) fn new(files: Files) -> Result<Self, (Files, io::Error)> {
         let mut probe = Probe::new();
-        let ring = IoUring::builder().dontfork().build(2 * OPERATIONS_MAX as u32).and_then(|ring| {
+        let ring = IoUring::builder().dontfork().build(2 * ROWS as u32).and_then(|ring| {
             ring.submitter().register_probe(&mut probe)?;
             let is_complete =
                 NEEDED.into_iter().all(|code| probe.is_supported(code)) && ring.params().is_feature_ext_arg();
@@ -65,8 +76,8 @@ impl IoUringStorage {
         match ring {
             Ok(ring) => Ok(Self {
                 ring,
-                pending: (0..OPERATIONS_MAX).map(|_| None).collect(),
-                free: (0..OPERATIONS_MAX).collect(),
+                pending: (0..ROWS).map(|_| None).collect(),
+                free: (0..ROWS).collect(),
                 done: Vec::with_capacity(OPERATIONS_MAX),
                 name: Box::new(SegmentName::new(0)),
                 files,
@@ -96,7 +107,7 @@ impl IoUringStorage {
     }
 
     fn under_way_count(&self) -> usize {
-        OPERATIONS_MAX - self.free.len()
+        ROWS - self.free.len()
     }
 
     /// Puts an entry for the operation at `index` into the submission queue.
@@ -124,6 +135,11 @@ impl IoUringStorage {
         let (token, result, block) = match self.pending[index].take()? {
             Pending::Write { token, block } => (token, result.map(Done::Written), Some(block)),
             Pending::Other { token } => (token, result.map(|_| Done::Finished), None),
+            // Whatever the kernel says, the descriptor is gone.
+            Pending::Close => {
+                self.free.push(index);
+                return None;
+            }
             Pending::Open { token } => {
                 let file = result.map(|descriptor| {
                     // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows it.
@@ -295,8 +311,15 @@ impl Storage for IoUringStorage {
         if self.done.is_empty() { self.enter(1, Some(timeout)) } else { Ok(()) }
     }
 
+    /// By the ring: a call would be the only one that this core makes beside it.
     fn close(&mut self, file: FileSlot) {
-        self.files.close(file);
+        let Some(file) = self.files.take(file) else { return };
+        // Without a row the file is closed here after all.
+        let Some(index) = self.free.pop() else { return };
+        let entry = opcode::Close::new(Fd(file.into_raw_fd())).build();
+        self.pending[index] = Some(Pending::Close);
+        // SAFETY: the entry points to nothing, and its descriptor is nobody else's any more.
+        unsafe { self.push(entry, index) };
     }
 
     fn remove(&mut self, name: &SegmentName) -> io::Result<()> {

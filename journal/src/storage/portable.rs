@@ -71,7 +71,7 @@ impl Storage for PortableStorage {
     }
 
     fn close(&mut self, file: FileSlot) {
-        self.files.close(file);
+        drop(self.files.take(file));
     }
 
     fn remove(&mut self, name: &SegmentName) -> io::Result<()> {
