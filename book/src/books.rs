@@ -171,6 +171,8 @@ impl<'a> Books<'a> {
         if row.wrapping_sub(1) >= self.marks.len() - 1 {
             return self.apply_elsewhere(event);
         }
+        // Which side it is, an order's own memory says: its book's top need not wait for that.
+        self.sides.prefetch(row);
         if event.instrument > self.highest_instrument {
             self.highest_instrument = event.instrument;
         }
