@@ -31,7 +31,8 @@ pub struct JournalConfig {
     pub dir: PathBuf,
     /// Whether to go on behind its last record.
     pub resume: bool,
-    /// How it is written. Without a helper in it, one is started that prepares segments ahead.
+    /// How it is written. Without a helper in it, a paced run starts one that prepares segments ahead: syncs are quicker
+    /// then, and every byte is written twice. At full speed the disk is better used for the records alone.
     pub options: Options,
     /// What a new journal's header says.
     pub metadata: Metadata,
@@ -111,10 +112,15 @@ pub(crate) struct JournalRun {
 
 impl JournalRun {
     /// Begins a journal, or takes up one that is there. Memory is taken and touched here.
-    pub(crate) fn open(config: &JournalConfig, ring: RingReader, plan: &Plan) -> Result<Self, JournalError> {
+    pub(crate) fn open(
+        config: &JournalConfig,
+        ring: RingReader,
+        plan: &Plan,
+        prepares_ahead: bool,
+    ) -> Result<Self, JournalError> {
         let mut config = config.clone();
         let mut helper = None;
-        if config.options.helper.is_none() {
+        if prepares_ahead && config.options.helper.is_none() {
             let (thread, handle) = start_helper(None).map_err(JournalError::Helper)?;
             (helper, config.options.helper) = (Some(thread), Some(handle));
         }

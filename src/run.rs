@@ -361,7 +361,7 @@ impl<'r> Run<'r> {
         reader: RingReader,
     ) -> Result<JournalEnd, EngineError> {
         self.pin(seat)?;
-        let mut run = JournalRun::open(config, reader, self.plan)?;
+        let mut run = JournalRun::open(config, reader, self.plan, self.config.pace != Pace::Max)?;
         let mut meter = self.meter(seat);
         let delay = self.is_ready_and_go(seat, &mut meter);
         if delay.is_none() {
