@@ -104,7 +104,8 @@ fn compare(options: &[&str], a: &[String], b: &[String]) -> std::process::Comman
 fn a_slower_command_is_a_regression_and_a_faster_one_is_not() {
     let scratch = tempdir().unwrap();
     let page = scratch.path().join("page.html");
-    let (fast, slow) = (sleeping("010"), sleeping("030"));
+    // Far apart: a busy machine wakes a sleeper late.
+    let (fast, slow) = (sleeping("010"), sleeping("300"));
     let options = ["--repeat", "7", "--seed", "3", "--threshold", "5", "--json"];
     let finished = compare(&options, &fast, &slow).arg("--html").finish();
     assert!(finished.stdout.is_empty(), "options behind the commands belong to them");
@@ -148,6 +149,11 @@ fn stored_reports_are_set_side_by_side() {
     let mut report: Value = serde_json::from_slice(&fs::read(a.join("report.json")).unwrap()).unwrap();
     let still = serde_json::json!({"step_ns": 10.0, "low_ns": 9.9, "high_ns": 10.0});
     report["machine"]["calibration"] = serde_json::json!({"before": still, "after": still});
+    // What the machine did is shown and not compared.
+    let stall = serde_json::json!({"name": "stalls_idle_ns", "origin": "stall"});
+    let mut idle = report["stages"][0].clone();
+    (idle["name"], idle["origin"]) = (stall["name"].clone(), stall["origin"].clone());
+    report["stages"].as_array_mut().unwrap().push(idle);
     fs::write(a.join("report.json"), report.to_string()).unwrap();
     report["run"]["elapsed_ns"] = (report["run"]["elapsed_ns"].as_u64().unwrap() * 3).into();
     fs::write(&path, report.to_string()).unwrap();
@@ -155,6 +161,7 @@ fn stored_reports_are_set_side_by_side() {
     command.arg("compare").arg(&a).arg(&b).arg("--json");
     let json = command.finish().expect_code(1).json();
     assert_eq!((&json["verdict"], &json["figures"][0]["name"]), (&"regression".into(), &"ns_per_event".into()));
+    assert!(!json["figures"].to_string().contains("stalls"), "{json}");
     let text = tickcore().arg("compare").arg(&a).arg(&a).args(["--threshold", "50"]).succeed().stdout;
     assert!(text.contains("same: B is not slower") && text.contains("multiplied by 1.000"), "{text}");
 }

@@ -200,7 +200,7 @@ fn stages<S>(args: &ReplayArgs, outcome: &Outcome<Inputs, S>) -> Vec<Stage> {
         ("stalls_working_ns", "a core took longer than the threshold over a slice of events", outcome.stalls_working()),
     ];
     let seen = stalls.into_iter().filter(|(_, _, recorder)| recorder.count() > 0);
-    stages.extend(seen.map(|(name, what, recorder)| Stage::new(name, what, Origin::Work, recorder.distribution())));
+    stages.extend(seen.map(|(name, what, recorder)| Stage::new(name, what, Origin::Stall, recorder.distribution())));
     stages
 }
 

@@ -7,7 +7,7 @@
 
 use super::{Better, ComparedFigure, Comparison, Worse};
 use crate::distribution::Distribution;
-use crate::report::{Report, Stage};
+use crate::report::{Origin, Report, Stage};
 
 /// Percentiles that are compared, in parts of ten thousand, and whether they count for the verdict.
 const PERCENTILES: [(&str, u64, bool); 5] = [
@@ -34,7 +34,7 @@ pub fn compare_reports(names: [String; 2], reports: [&Report; 2], threshold: f64
         let interval = (other / one, other / one);
         figures.push(figure("ns_per_event", true, one, other, interval, scale, drift, threshold));
     }
-    for stage in &a.stages {
+    for stage in a.stages.iter().filter(|stage| stage.origin != Origin::Stall) {
         let Some(other) = b.stage(&stage.name) else { continue };
         figures.extend(percentiles(stage, other, scale, drift, threshold));
     }
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use crate::calibration::{Calibration, CalibrationFigure};
     use crate::compare::Verdict;
-    use crate::report::{Origin, example};
+    use crate::report::example;
 
     /// A report whose machine takes `step_ns` a step, a little more after than before, and whose stage takes `factor`.
     fn report(step_ns: f64, drift: f64, factor: f64) -> Report {

@@ -25,6 +25,9 @@ pub enum Origin {
     Work,
     /// From when the event was due, whether the program was ready for it or not. Waiting is part of it.
     Due,
+    /// Not an event's: how long a thread did not come round. What the machine does to a run is no property of the program, so
+    /// it is shown and not compared.
+    Stall,
 }
 
 /// One interval of a stage.

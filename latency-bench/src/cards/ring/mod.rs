@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use std::hint::black_box;
 use throughput::{Mode, Regime, Run};
 use tickcore::pin::allowed_cores;
-use tickcore_feed::ring::CAPACITY_LINES_DEFAULT;
+use tickcore_feed::ring::{CAPACITY_LINES_DEFAULT, Ring};
 
 /// The card.
 pub(super) const CARD: Card = Card {
@@ -252,7 +252,10 @@ impl Round {
         let our_rates = run!(contenders::ours(capacity)?, Free, 1);
         let stream_rate = limit::stream(cores, capacity, places.next(capacity as u64) as usize, events)?;
         let two_readers = run!(contenders::two_readers(capacity)?, Free, 2);
+        // The rings of the runs are gone: one more like them shows what they lay in.
+        let ring = Ring::new(capacity, 1)?;
         machine.note_huge_pages();
+        drop(ring);
         Ok(Self {
             ours,
             shared,
