@@ -177,7 +177,16 @@ struct DamagedFile {
     first_sequence: u64,
 }
 
+/// What a file is. A writer may be at work on it: its header can come after it was looked for, and frames behind it before
+/// they are. A header is there before any frame is, so a second look tells.
 fn identify(medium: &dyn Medium, file: &str) -> io::Result<Identified> {
+    match identify_once(medium, file)? {
+        Identified::Damaged(_) => identify_once(medium, file),
+        identified => Ok(identified),
+    }
+}
+
+fn identify_once(medium: &dyn Medium, file: &str) -> io::Result<Identified> {
     let mut window = match Window::open(medium, file) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Identified::Gone),
         Err(cause) if is_of_content(&cause) => {
