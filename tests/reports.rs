@@ -46,7 +46,7 @@ fn a_report_is_written_and_shown_again() {
     assert_eq!(fs::read_to_string(directory.join("report.html")).unwrap(), page, "the page is made again");
 
     let text = tickcore().arg("report").arg(&directory).succeed().stdout;
-    for word in ["service_ns, corrected", "99.9999 %", "● tick_to_bbo_ns", "--pace 1000000", "stalls"] {
+    for word in ["service_ns, corrected", "99.9999 %", "● tick_to_bbo_ns", "--pace 1000000", "of 20 µs or more"] {
         assert!(text.contains(word), "{word}: {text}");
     }
     // The interval log has the same values.
