@@ -4,11 +4,11 @@ use super::args::GenerateArgs;
 use super::progress::{Bar, Unit};
 use super::select::Usage;
 use super::signal::Interrupted;
-use super::summary::grouped;
 use anyhow::{Context as _, Result, bail};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::process::ExitCode;
+use tickcore::latency::grouped;
 use tickcore_replay_data::generate::{Generator, Parameters};
 
 pub(crate) fn run(args: &GenerateArgs) -> Result<ExitCode> {

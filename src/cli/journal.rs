@@ -2,7 +2,6 @@
 
 use super::args::JournalVerb;
 use super::progress::{Bar, Unit};
-use super::summary::grouped;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -15,6 +14,7 @@ use tickcore::journal::{
     Damage, Info, Reader, Record, RepairStep, Seal, Start, Tail, VerifyReport, compact, info, plan_repair, repair,
     verify,
 };
+use tickcore::latency::grouped;
 
 /// How often a dump that follows a writer looks for more.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(5);

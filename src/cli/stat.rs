@@ -2,7 +2,6 @@
 
 use super::args::StatArgs;
 use super::select::Usage;
-use super::summary::grouped;
 use anyhow::{Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
@@ -11,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tickcore::latency::grouped;
 use tickcore::stat::{CoreCounters, Counter, Engine, Snapshot, State, engines};
 use tickcore::topology::Role;
 

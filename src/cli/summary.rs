@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use tickcore::book::{Anomaly, LOOKAHEAD_EVENTS};
 use tickcore::feed::source::{Counts, Format};
-use tickcore::latency::{Recorder, Summary};
+use tickcore::latency::{Recorder, Summary, grouped};
 use tickcore::outcome::{CoreOutcome, End, JournalOutcome, MachineOutcome, Outcome};
 use tickcore::pace::Pace;
 use tickcore::topology::Role;
@@ -293,29 +293,4 @@ fn machine_line(machine: &MachineOutcome) -> String {
         "not pinned".to_owned()
     };
     format!("{}, {} {cores}, {} MiB on huge pages", machine.cpu, machine.topology, machine.huge_page_bytes >> 20)
-}
-
-/// A number with commas between groups of three digits.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_stand_in_groups_of_three() {
-        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
-    }
 }

@@ -43,6 +43,7 @@ pub use clock::{Clock, ClockDescription, ClockSource, Ticks};
 pub use description::{MachineDescription, RunDescription, quoted, utc_text};
 pub use distribution::{Bucket, Distribution, DistributionError};
 pub use load::{KNEE_P99_NS, LoadStep, events_at, knee};
+pub use readable::grouped;
 pub use recorder::{Recorder, Summary};
 pub use report::{
     Counter, Gauge, MAX_REPORT_BYTES, Origin, Report, ReportError, SCHEMA, SCHEMA_VERSION, Stage, StageInterval, Stall,

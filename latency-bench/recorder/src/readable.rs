@@ -50,7 +50,8 @@ pub(crate) fn without_zeros(text: &str) -> String {
 }
 
 /// A whole number with commas between groups of three digits.
-pub(crate) fn grouped(number: u64) -> String {
+#[must_use]
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (place, digit) in digits.chars().enumerate() {
@@ -99,7 +100,9 @@ mod tests {
         {
             assert_eq!(without_zeros(text), shorter);
         }
-        assert_eq!((grouped(999), grouped(1_234_567)), ("999".to_owned(), "1,234,567".to_owned()));
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
         assert_eq!([0, 1, 9, 10, 999, 1_000].map(decade_ns), [0, 0, 0, 1, 2, 3]);
     }
 }
