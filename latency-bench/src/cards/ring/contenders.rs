@@ -151,6 +151,12 @@ impl Receiver for TwoReaders {
     }
 }
 
+/// The product with two gating readers for a thread each.
+pub(super) fn readers_apart(capacity: usize) -> anyhow::Result<(Writer, [Reader; 2])> {
+    let ring = Ring::new(capacity, 2)?;
+    Ok((ring.writer()?, [ring.reader()?, ring.reader()?]))
+}
+
 /// The crate `rtrb`.
 pub(super) fn rtrb(capacity: usize) -> (Producer<Message>, Counted<Consumer<Message>>) {
     let (producer, consumer) = RingBuffer::new(capacity);

@@ -60,18 +60,25 @@ const OFFSET_NS_MAX: f64 = 25.0;
 /// Most memory that is taken before a run, so that it finds its own at another place.
 const BALLAST_BYTES_MAX: u64 = 4 << 20;
 
-/// The two cores: this thread's, which sends, and the one of the thread that receives.
+/// The cores of the threads that receive; this thread, which sends, has another one.
 #[derive(Clone, Copy, Debug)]
 struct Cores {
     reader: usize,
+    /// Where there is a third core.
+    second_reader: Option<usize>,
 }
 
 impl Cores {
-    /// Binds the calling thread, which is to receive. A failure shows in every figure and is said.
+    /// Binds the calling thread, which is to receive.
     fn pin_reader(self) {
-        if let Err(error) = pin(self.reader) {
-            eprintln!("the receiving thread is not pinned, every figure suffers: {error}");
-        }
+        pin_reader(self.reader);
+    }
+}
+
+/// Binds the calling thread, which is to receive. A failure shows in every figure and is said.
+fn pin_reader(core: usize) {
+    if let Err(error) = pin(core) {
+        eprintln!("the receiving thread is not pinned, every figure suffers: {error}");
     }
 }
 
@@ -110,6 +117,10 @@ fn check() -> anyhow::Result<()> {
         let figure = scorecard.figure(name);
         ensure!(figure.is_some_and(|figure| figure.goal.is_some()), "the figure {name} is missing");
     }
+    // Two readers on one core are slow, and have to be as right.
+    if let Some(&core) = allowed_cores()?.first() {
+        readers_apart([core; 2], plan.capacity, plan.events)?;
+    }
     Ok(())
 }
 
@@ -119,9 +130,12 @@ fn measure(plan: &Plan, progress: impl Fn(&str)) -> anyhow::Result<Scorecard> {
     let (Some(&reader), true) = (allowed.first(), allowed.len() > 1 && machine.pinned_core.is_some()) else {
         return Ok(without_cores(machine));
     };
-    let cores = Cores { reader };
-    // Proves that the core can be had before anything is measured on it.
-    std::thread::spawn(move || pin(reader)).join().expect("pinning does not panic")?;
+    // The writer has the last one.
+    let cores = Cores { reader, second_reader: allowed.get(1).filter(|_| allowed.len() > 2).copied() };
+    // Proves that the cores can be had before anything is measured on them.
+    for core in [Some(reader), cores.second_reader].into_iter().flatten() {
+        std::thread::spawn(move || pin(core)).join().expect("pinning does not panic")?;
+    }
     let ruler = Ruler::new(cores);
     let mut places = Places::new(ruler.stamps_ns);
     let mut rounds = Vec::with_capacity(plan.rounds);
@@ -208,6 +222,8 @@ struct Round {
     disruptor_rates: Rates,
     array_queue_single: Run,
     two_readers: Rates,
+    /// `None` without a third core.
+    readers_apart: Option<Rates>,
     near_empty: Rates,
     saturated: Rates,
 }
@@ -252,6 +268,10 @@ impl Round {
         let our_rates = run!(contenders::ours(capacity)?, Free, 1);
         let stream_rate = limit::stream(cores, capacity, places.next(capacity as u64) as usize, events)?;
         let two_readers = run!(contenders::two_readers(capacity)?, Free, 2);
+        let readers_apart = match cores.second_reader {
+            Some(second) => Some(readers_apart([cores.reader, second], capacity, events)?),
+            None => None,
+        };
         // The rings of the runs are gone: one more like them shows what they lay in.
         let ring = Ring::new(capacity, 1)?;
         machine.note_huge_pages();
@@ -269,6 +289,7 @@ impl Round {
             disruptor_rates: run!(contenders::disruptor(capacity), Free, 1),
             array_queue_single: run!(contenders::array_queue(capacity), Single, Free, 1),
             two_readers,
+            readers_apart,
             near_empty: run!(contenders::ours(capacity)?, NearEmpty, 1),
             saturated: run!(contenders::ours(capacity)?, Saturated, 1),
         })
@@ -279,6 +300,14 @@ impl Round {
         let apart = |one: Run, other: Run| one.rate.min(other.rate) / one.rate.max(other.rate);
         apart(self.near_empty.single, self.saturated.single).min(apart(self.near_empty.batched, self.saturated.batched))
     }
+}
+
+/// Two gating readers, each polled on a core of its own.
+fn readers_apart(reader_cores: [usize; 2], capacity: usize, events: u64) -> anyhow::Result<Rates> {
+    let run = |mode| {
+        throughput::run_each(&reader_cores, mode, Regime::Free, 1, events, contenders::readers_apart(capacity)?)
+    };
+    Ok(Rates { single: run(Mode::Single)?, batched: run(Mode::Batched)? })
 }
 
 fn goal(name: &str) -> f64 {
@@ -325,16 +354,21 @@ fn figures(rounds: &[Round], ruler: &Ruler) -> Vec<Figure> {
             skipped(name, "the counters of the two cores are too far apart")
         }
     };
+    let apart = |rates: fn(&Rates) -> Run| {
+        let ratio = |round: &Round| Some(rates(&round.readers_apart?).rate / rates(&round.our_rates).rate);
+        rounds.iter().map(ratio).collect::<Option<Vec<f64>>>().map(median)
+    };
+    let two_readers_over_one = match apart(|rates| rates.single) {
+        Some(value) => held("two_readers_over_one", value),
+        None => skipped("two_readers_over_one", "needs three cores, one for the writer and one for each reader"),
+    };
     let mut figures = vec![
         one_way("one_way_p50_over_limit", |round| round.ours.p50()),
         one_way("one_way_p90_over_limit", |round| round.ours.p90()),
         held("batched_over_limit", of(|round| round.our_rates.batched.rate / round.stream_rate)),
         held("batched_over_rtrb", of(|round| round.our_rates.batched.rate / round.rtrb_rates.batched.rate)),
         held("single_over_rtrb", of(|round| round.our_rates.single.rate / round.rtrb_rates.single.rate)),
-        skipped(
-            "two_readers_over_one",
-            "is not measured yet; it needs three cores, one for the writer and one for each reader",
-        ),
+        two_readers_over_one,
         held(
             "two_readers_one_thread_over_one",
             of(|round| round.two_readers.single.rate / round.our_rates.single.rate),
@@ -377,6 +411,9 @@ fn figures(rounds: &[Round], ruler: &Ruler) -> Vec<Figure> {
             round.two_readers.batched.rate / round.our_rates.batched.rate
         }),
     ]);
+    if let Some(value) = apart(|rates| rates.batched) {
+        figures.push(Figure::new("two_readers_batched_over_one", value, "ratio", Better::Higher));
+    }
     figures
 }
 
@@ -387,6 +424,8 @@ fn notes(plan: &Plan, rounds: &[Round], ruler: &Ruler) -> Vec<String> {
     };
     let of = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
     const RUNS_EACH_ROUND: u64 = 14;
+    const RUNS_WITH_A_THIRD_CORE: u64 = 2;
+    let with_third = rounds.iter().filter(|round| round.readers_apart.is_some()).count() as u64;
     vec![
         format!(
             "The limit over the rounds: {} ns a line one way, {} million lines a second.",
@@ -408,7 +447,7 @@ fn notes(plan: &Plan, rounds: &[Round], ruler: &Ruler) -> Vec<String> {
         ),
         format!(
             "{} events went through, each run checked for loss, order and content.",
-            plan.events * RUNS_EACH_ROUND * plan.rounds as u64,
+            plan.events * (RUNS_EACH_ROUND * plan.rounds as u64 + RUNS_WITH_A_THIRD_CORE * with_third),
         ),
     ]
 }

@@ -1,11 +1,11 @@
 //! How many events a second go through, in which regime.
 
-use super::Cores;
 use super::contenders::{BATCH_EVENTS, Batch, Receiver, Sender};
+use super::{Cores, pin_reader};
 use anyhow::ensure;
 use std::hint::{black_box, spin_loop};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 use tickcore_book::Event;
 
@@ -68,18 +68,35 @@ pub(super) fn run(
     events: u64,
     (sender, receiver): (impl Sender, impl Receiver + Send),
 ) -> anyhow::Result<Run> {
+    run_each(&[cores.reader], mode, regime, copies, events, (sender, [receiver]))
+}
+
+/// The same to several threads, each of which receives everything `copies` times on the core at its place.
+pub(super) fn run_each<const RECEIVERS: usize>(
+    reader_cores: &[usize; RECEIVERS],
+    mode: Mode,
+    regime: Regime,
+    copies: u64,
+    events: u64,
+    (sender, receivers): (impl Sender, [impl Receiver + Send; RECEIVERS]),
+) -> anyhow::Result<Run> {
     let batch = black_box(Batch::new());
-    let started = AtomicBool::new(false);
+    let started = AtomicUsize::new(0);
     let (elapsed, refusals, received) = thread::scope(|scope| {
-        let receiving = scope.spawn(|| {
-            cores.pin_reader();
-            started.store(true, Ordering::Release);
-            match regime {
-                Regime::Saturated => receive::<WORK_STEPS>(receiver, events),
-                Regime::Free | Regime::NearEmpty => receive::<0>(receiver, events),
-            }
+        let started = &started;
+        let receiving = receivers.into_iter().zip(reader_cores).map(|(receiver, &core)| {
+            scope.spawn(move || {
+                pin_reader(core);
+                started.fetch_add(1, Ordering::Release);
+                match regime {
+                    Regime::Saturated => receive::<WORK_STEPS>(receiver, events),
+                    Regime::Free | Regime::NearEmpty => receive::<0>(receiver, events),
+                }
+            })
         });
-        while !started.load(Ordering::Acquire) {
+        // All of them are started before the first is waited for.
+        let receiving: Vec<_> = receiving.collect();
+        while started.load(Ordering::Acquire) < RECEIVERS {
             spin_loop();
         }
         let start = Instant::now();
@@ -87,16 +104,20 @@ pub(super) fn run(
             Regime::NearEmpty => send::<WORK_STEPS>(sender, mode, &batch, events),
             Regime::Free | Regime::Saturated => send::<0>(sender, mode, &batch, events),
         };
-        let received = receiving.join();
+        let received: Vec<_> = receiving.into_iter().map(ScopedJoinHandle::join).collect();
         (start.elapsed(), refusals, received)
     });
-    let received = received.map_err(|_| anyhow::anyhow!("the receiving thread panicked"))?;
     let expected = (1..=events).fold(0, |sum: u64, number| {
         let event = &batch.events[(number - 1) as usize % BATCH_EVENTS];
         sum.wrapping_add(fold(event).wrapping_mul(number))
     });
-    ensure!(received.sum == expected.wrapping_mul(copies), "events were lost, repeated, torn or out of order");
-    Ok(Run { rate: rate(events, elapsed), refusals, empty_polls: received.empty_polls })
+    let mut empty_polls = 0;
+    for received in received {
+        let received = received.map_err(|_| anyhow::anyhow!("a receiving thread panicked"))?;
+        ensure!(received.sum == expected.wrapping_mul(copies), "events were lost, repeated, torn or out of order");
+        empty_polls += received.empty_polls;
+    }
+    Ok(Run { rate: rate(events, elapsed), refusals, empty_polls })
 }
 
 fn rate(events: u64, elapsed: Duration) -> f64 {
