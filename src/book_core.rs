@@ -5,12 +5,13 @@
 use crate::control::Control;
 use crate::filter::Filter;
 use crate::meter::{Meter, SLICE_EVENTS};
+use crate::probes::BookProbe;
 use crate::shards::Share;
 use crate::strategy::{Context, Strategy};
 use tickcore_book::{
     Anomaly, AnomalyCounts, Applied, Books, Event, InstrumentId, Kind, Sequence, Standing, StreamDigest, TimestampNs,
 };
-use tickcore_latency::{Clock, Recorder, Sampler};
+use tickcore_latency::Clock;
 
 /// The first event that did not fit, in a run that takes none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +56,6 @@ pub(crate) struct BookOptions {
     pub(crate) from: TimestampNs,
     pub(crate) keeps_digests: bool,
     pub(crate) is_strict: bool,
-    /// Service time is measured for one event in so many; 0 for none.
-    pub(crate) sample_interval: u32,
-    pub(crate) is_paced: bool,
     /// Which instruments are this core's, when others have the rest.
     pub(crate) share: Option<Share>,
     /// Whether this is the only book core, or the first: events for all instruments are counted there.
@@ -74,14 +72,12 @@ pub(crate) struct BookCore<'a, 'c, S> {
     pub(crate) crossed: u64,
     pub(crate) locked: u64,
     pub(crate) events: u64,
-    pub(crate) service: Recorder,
-    pub(crate) tick_to_bbo: Option<Recorder>,
+    pub(crate) probe: BookProbe<'c>,
     pub(crate) strict_anomaly: Option<StrictAnomaly>,
     /// Anomalies by events for all instruments, which every core counts.
     pub(crate) common_anomalies: AnomalyCounts,
     pub(crate) share: Option<Share>,
     is_first: bool,
-    sampler: Sampler,
     clock: &'c Clock,
     control: &'c Control,
     from: TimestampNs,
@@ -97,6 +93,7 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         books: Books<'a>,
         strategy: S,
         options: &BookOptions,
+        probe: BookProbe<'c>,
         control: &'c Control,
         clock: &'c Clock,
     ) -> Self {
@@ -107,13 +104,11 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
             crossed: 0,
             locked: 0,
             events: 0,
-            service: Recorder::new(),
-            tick_to_bbo: options.is_paced.then(Recorder::new),
+            probe,
             strict_anomaly: None,
             common_anomalies: AnomalyCounts::default(),
             share: options.share.clone(),
             is_first: options.is_first,
-            sampler: Sampler::new(options.sample_interval),
             clock,
             control,
             from: options.from,
@@ -165,6 +160,7 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         if self.is_first {
             self.control.set_events_applied(self.events);
         }
+        self.probe.turn();
         if !events.is_empty() && self.is_live && !self.is_within_transaction {
             self.strategy.on_batch_end(&mut Context::new(&mut self.books, Sequence(self.events)));
         }
@@ -177,21 +173,24 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         if !self.filter.admits(event) {
             return true;
         }
-        let applied = if self.is_live && self.sampler.is_due() {
-            let start = self.clock.now_fenced();
+        // When its BBO was visible, of a sampled event.
+        let mut visible = None;
+        let applied = if self.is_live && self.probe.takes(sequence) {
+            let begun = self.probe.begin(sequence);
             let applied = self.books.apply(event);
-            self.service.record(self.clock.ns_between(start, self.clock.now()));
+            visible = Some(self.probe.applied(begun));
             applied
         } else {
             self.books.apply(event)
         };
         if self.is_live
+            && self.probe.is_paced()
             && (self.is_first || event.instrument != InstrumentId::ALL)
-            && let Some(recorder) = &mut self.tick_to_bbo
             && let Some((start, schedule)) = self.control.schedule()
         {
-            let elapsed_ns = self.clock.ns_between(*start, self.clock.now());
-            recorder.record(elapsed_ns.saturating_sub(schedule.due_ns(event.exchange_time, sequence.get())));
+            let elapsed_ns = self.clock.ns_between(*start, visible.unwrap_or_else(|| self.clock.now()));
+            let due_ns = schedule.due_ns(event.exchange_time, sequence.get());
+            self.probe.came_through(elapsed_ns.saturating_sub(due_ns));
         }
         self.filter.learn(&self.books, event);
         self.observe(event, applied);
@@ -204,6 +203,9 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         self.is_within_transaction = !event.is_last();
         if self.is_live {
             self.call_strategy(sequence, event, applied);
+        }
+        if let Some(visible) = visible {
+            self.probe.called(visible);
         }
         true
     }

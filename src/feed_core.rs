@@ -3,11 +3,12 @@
 use crate::control::Control;
 use crate::meter::Meter;
 use crate::pace::{Pace, Schedule};
-use tickcore_book::{Event, TimestampNs};
+use crate::probes::FeedProbe;
+use tickcore_book::{Event, Sequence, TimestampNs};
 use tickcore_feed::batch::EventBatch;
 use tickcore_feed::ring::Wait;
 use tickcore_feed::source::{Filled, FirstSkipped, Source, SourceError};
-use tickcore_latency::Clock;
+use tickcore_latency::{Clock, Ticks};
 
 /// Events taken from a source at a time: 14 KB, which stays in the first-level cache until they are applied.
 pub(crate) const BATCH_EVENTS: usize = 256;
@@ -88,7 +89,7 @@ impl<'c, R: Source> FeedCore<'c, R> {
 
     /// Takes what is at hand; an empty slice means that nothing was, for now.
     #[inline]
-    pub(crate) fn next(&mut self, meter: &mut Meter<'_>) -> Result<&[Event], FeedEnd> {
+    pub(crate) fn next(&mut self, probe: &mut FeedProbe<'_>, meter: &mut Meter<'_>) -> Result<&[Event], FeedEnd> {
         if self.control.is_stopped() {
             return Err(FeedEnd::Stopped);
         }
@@ -96,11 +97,16 @@ impl<'c, R: Source> FeedCore<'c, R> {
             return Err(end);
         }
         self.batch.clear();
+        // What is paced begins when it is due.
+        if !self.is_paced {
+            probe.begin();
+        }
         if self.is_strict {
-            self.fill_message_by_message(meter);
-        } else if let Some(end) = self.fill(usize::MAX, meter) {
+            self.fill_message_by_message(probe, meter);
+        } else if let Some(end) = self.fill(usize::MAX, probe, meter) {
             return Err(end);
         }
+        probe.decoded(Sequence(self.next_number), self.batch.len());
         let events = self.batch.as_slice();
         let count = if self.to == TimestampNs(u64::MAX) {
             events.len()
@@ -116,10 +122,10 @@ impl<'c, R: Source> FeedCore<'c, R> {
 
     /// Takes up to `max_messages`, or one that is waited for in a paced run; says so when there are no more.
     #[inline]
-    fn fill(&mut self, max_messages: usize, meter: &mut Meter<'_>) -> Option<FeedEnd> {
+    fn fill(&mut self, max_messages: usize, probe: &mut FeedProbe<'_>, meter: &mut Meter<'_>) -> Option<FeedEnd> {
         let filled = match self.pace {
             Pace::Max => self.source.fill(&mut self.batch, max_messages),
-            _ => self.fill_when_due(meter),
+            _ => self.fill_when_due(probe, meter),
         };
         match filled {
             Ok(Filled::Events | Filled::Pending) => None,
@@ -133,10 +139,10 @@ impl<'c, R: Source> FeedCore<'c, R> {
 
     /// In a run that takes nothing but whole messages that it knows: fills the batch up to the first other one, so that
     /// what stands before it is applied first.
-    fn fill_message_by_message(&mut self, meter: &mut Meter<'_>) {
+    fn fill_message_by_message(&mut self, probe: &mut FeedProbe<'_>, meter: &mut Meter<'_>) {
         while self.held_end.is_none() && self.batch.has_room_for_message() {
             let messages = self.source.counts().messages;
-            let end = self.fill(1, meter);
+            let end = self.fill(1, probe, meter);
             self.held_end = self.flaw().or(end);
             if self.source.counts().messages == messages || self.pace != Pace::Max {
                 return;
@@ -155,7 +161,7 @@ impl<'c, R: Source> FeedCore<'c, R> {
     }
 
     /// Waits until the next message is due, then takes it: its decoding is part of what is measured.
-    fn fill_when_due(&mut self, meter: &mut Meter<'_>) -> Result<Filled, SourceError> {
+    fn fill_when_due(&mut self, probe: &mut FeedProbe<'_>, meter: &mut Meter<'_>) -> Result<Filled, SourceError> {
         let Some(time) = self.source.next_time()? else {
             return self.source.fill(&mut self.batch, 0);
         };
@@ -165,7 +171,9 @@ impl<'c, R: Source> FeedCore<'c, R> {
                 self.control.set_schedule(self.clock.now(), schedule);
             }
         }
-        self.pacing().wait_until_due(time, self.next_number, meter);
+        if let Some(now) = self.pacing().wait_until_due(time, self.next_number, meter) {
+            probe.begin_at(now);
+        }
         self.source.fill(&mut self.batch, 1)
     }
 
@@ -184,18 +192,20 @@ pub(crate) struct Pacing<'c> {
 }
 
 impl Pacing<'_> {
-    /// Spins until the event with this time and number is due, or the run is stopped. At once when nothing is paced.
+    /// Spins until the event with this time and number is due, or the run is stopped, and says when it saw that. At once
+    /// when nothing is paced.
     #[inline]
-    pub(crate) fn wait_until_due(self, time: TimestampNs, number: u64, meter: &mut Meter<'_>) {
-        let Some((start, schedule)) = self.control.schedule() else { return };
-        let due_ns = schedule.due_ns(time, number);
+    pub(crate) fn wait_until_due(self, time: TimestampNs, number: u64, meter: &mut Meter<'_>) -> Option<Ticks> {
+        let (start, schedule) = self.control.schedule()?;
+        let due = self.clock.after(*start, schedule.due_ns(time, number));
         let mut waiter = self.wait.waiter();
         let mut now = self.clock.now();
-        while self.clock.ns_between(*start, now) < due_ns && !self.control.is_stopped() {
+        while now < due && !self.control.is_stopped() {
             waiter.idle();
             now = self.clock.now();
             // Before anybody asks whether it is due: a stall ends beyond that, and it was met while waiting.
             meter.idle_at(now);
         }
+        Some(now)
     }
 }

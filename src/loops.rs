@@ -7,6 +7,7 @@ use crate::control::Control;
 use crate::feed_core::{BATCH_EVENTS, FeedCore, FeedEnd};
 use crate::meter::Meter;
 use crate::pace::Pace;
+use crate::probes::FeedProbe;
 use crate::shards::Share;
 use crate::stat::Counter;
 use crate::strategy::Strategy;
@@ -16,7 +17,7 @@ use tickcore_feed::source::Source;
 
 /// Lines that a book core with a share of the instruments looks at before it applies what is its own: with four cores
 /// about as many events of its own as a batch has.
-const SHARED_LINES: usize = 4 * BATCH_EVENTS;
+pub(crate) const SHARED_LINES: usize = 4 * BATCH_EVENTS;
 
 /// What every loop refers to.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,7 @@ impl Turning<'_> {
         feed: &mut FeedCore<'_, R>,
         core: &mut BookCore<'_, '_, S>,
         mut writer: Option<&mut RingWriter>,
+        probe: &mut FeedProbe<'_>,
         meter: &mut Meter<'_>,
     ) -> FeedEnd {
         let is_paced = self.pace != Pace::Max;
@@ -40,30 +42,36 @@ impl Turning<'_> {
         let mut waiter = self.wait.waiter();
         let mut last = Sequence(0);
         loop {
-            let events = match feed.next(meter) {
+            let events = match feed.next(probe, meter) {
                 Ok([]) => {
                     meter.idle();
                     waiter.idle();
+                    probe.idle();
+                    core.probe.turn();
                     continue;
                 }
                 Ok(events) => events,
                 Err(end) => return end,
             };
             waiter.reset();
+            core.probe.came_at(probe.decoded);
             // Paced events are let in one by one; else the journal may have the whole batch at once.
             let mut rest = events;
             while !rest.is_empty() {
                 let count = if is_paced { 1 } else { rest.len() };
                 let (now, later) = rest.split_at(count);
                 let first = last.next();
-                if is_paced {
-                    pacing.wait_until_due(now[0].exchange_time, first.get(), meter);
+                // The first was waited for before it was decoded.
+                if is_paced && rest.len() < events.len() {
+                    let due = pacing.wait_until_due(now[0].exchange_time, first.get(), meter);
+                    due.into_iter().for_each(|due| core.probe.came_at(due));
                 }
                 if let Some(writer) = &mut writer
-                    && !self.publish(writer, now, meter)
+                    && !self.publish(writer, now, probe, meter)
                 {
                     return FeedEnd::Stopped;
                 }
+                probe.entered(first, now);
                 last = Sequence(last.get() + count as u64);
                 if !core.take(&Consecutive(first), now, 0, last, meter) {
                     self.control.stop();
@@ -79,16 +87,18 @@ impl Turning<'_> {
         self,
         feed: &mut FeedCore<'_, R>,
         writer: &mut RingWriter,
+        probe: &mut FeedProbe<'_>,
         meter: &mut Meter<'_>,
     ) -> FeedEnd {
         let is_paced = self.pace != Pace::Max;
         let pacing = feed.pacing();
         let mut waiter = self.wait.waiter();
         loop {
-            let events = match feed.next(meter) {
+            let events = match feed.next(probe, meter) {
                 Ok([]) => {
                     meter.idle();
                     waiter.idle();
+                    probe.idle();
                     continue;
                 }
                 Ok(events) => events,
@@ -96,13 +106,17 @@ impl Turning<'_> {
             };
             waiter.reset();
             let step = if is_paced { 1 } else { events.len() };
+            let start = writer.last_sequence();
             for part in events.chunks(step) {
-                if is_paced {
-                    pacing.wait_until_due(part[0].exchange_time, writer.last_sequence().next().get(), meter);
+                let first = writer.last_sequence().next();
+                // The first was waited for before it was decoded.
+                if is_paced && first > start.next() {
+                    pacing.wait_until_due(part[0].exchange_time, first.get(), meter);
                 }
-                if !self.publish(writer, part, meter) {
+                if !self.publish(writer, part, probe, meter) {
                     return FeedEnd::Stopped;
                 }
+                probe.entered(first, part);
                 meter.worked();
                 meter.batch(part.len(), 0, writer.last_sequence());
             }
@@ -127,6 +141,7 @@ impl Turning<'_> {
                 }
                 meter.idle();
                 waiter.idle();
+                core.probe.turn();
                 continue;
             }
             waiter.reset();
@@ -148,7 +163,14 @@ impl Turning<'_> {
     /// Publishes every event, waiting for slow readers. False when the run was abandoned before that. A reader that dies no
     /// longer holds the ring.
     #[inline]
-    pub(crate) fn publish(self, writer: &mut RingWriter, events: &[Event], meter: &mut Meter<'_>) -> bool {
+    pub(crate) fn publish(
+        self,
+        writer: &mut RingWriter,
+        events: &[Event],
+        probe: &FeedProbe<'_>,
+        meter: &mut Meter<'_>,
+    ) -> bool {
+        probe.enter(writer.last_sequence().next(), events.len());
         let mut rest = &events[writer.publish_batch(events)..];
         if rest.is_empty() {
             return true;
@@ -157,6 +179,7 @@ impl Turning<'_> {
         meter.set(Counter::Sequence, writer.last_sequence().get());
         let mut waiter = self.wait.waiter();
         while !rest.is_empty() {
+            probe.enter(writer.last_sequence().next(), rest.len());
             let count = writer.publish_batch(rest);
             rest = &rest[count..];
             if count > 0 {
