@@ -173,16 +173,11 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         if !self.filter.admits(event) {
             return true;
         }
-        // When its BBO was visible, of a sampled event.
-        let mut visible = None;
-        let applied = if self.is_live && self.probe.takes(sequence) {
-            let begun = self.probe.begin(sequence);
-            let applied = self.books.apply(event);
-            visible = Some(self.probe.applied(begun));
-            applied
-        } else {
-            self.books.apply(event)
-        };
+        let is_sampled = self.is_live && self.probe.takes(sequence);
+        let begun = is_sampled.then(|| self.probe.begin(sequence));
+        // One call for all: a second copy for sampled events alone would be measured cold.
+        let applied = self.books.apply(event);
+        let visible = begun.map(|begun| self.probe.applied(begun));
         if self.is_live
             && self.probe.is_paced()
             && (self.is_first || event.instrument != InstrumentId::ALL)

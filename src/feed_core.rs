@@ -13,6 +13,9 @@ use tickcore_latency::{Clock, Ticks};
 /// Events taken from a source at a time: 14 KB, which stays in the first-level cache until they are applied.
 pub(crate) const BATCH_EVENTS: usize = 256;
 
+/// How long before an event is due its core looks at nothing but the time: a pause would be felt as lateness of the event.
+const NEARLY_DUE_NS: u64 = 200;
+
 /// Why a feed ended.
 #[derive(Debug)]
 pub(crate) enum FeedEnd {
@@ -198,10 +201,13 @@ impl Pacing<'_> {
     pub(crate) fn wait_until_due(self, time: TimestampNs, number: u64, meter: &mut Meter<'_>) -> Option<Ticks> {
         let (start, schedule) = self.control.schedule()?;
         let due = self.clock.after(*start, schedule.due_ns(time, number));
+        let nearly_due = Ticks(due.0.saturating_sub(self.clock.after(Ticks(0), NEARLY_DUE_NS).0));
         let mut waiter = self.wait.waiter();
         let mut now = self.clock.now();
         while now < due && !self.control.is_stopped() {
-            waiter.idle();
+            if now < nearly_due || self.wait != Wait::Spin {
+                waiter.idle();
+            }
             now = self.clock.now();
             // Before anybody asks whether it is due: a stall ends beyond that, and it was met while waiting.
             meter.idle_at(now);
