@@ -49,6 +49,10 @@ impl Numbering for [Sequence] {
     }
 }
 
+/// Whether a sampled event came without others.
+#[derive(Clone, Copy, Debug)]
+struct IsAlone(bool);
+
 /// What a book core is to do beside applying events.
 #[derive(Clone, Debug)]
 pub(crate) struct BookOptions {
@@ -140,19 +144,29 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         }
         let mut place = 0;
         while place < events.len() {
-            let end = events.len().min(place + SLICE_EVENTS);
+            let mut end = events.len().min(place + SLICE_EVENTS);
+            let mut is_stamped = false;
             while place < end {
                 if looks_ahead {
                     self.books.look_ahead(&events[place..]);
                 }
                 let sequence = numbering.at(place);
                 self.events = sequence.get();
-                if !self.take_one(sequence, &events[place]) {
+                let is_sampled = self.is_sampled(sequence, &events[place]);
+                let sampled = is_sampled.then_some(IsAlone(!looks_ahead));
+                if !self.take_one(sequence, &events[place], sampled, meter) {
                     return false;
                 }
                 place += 1;
+                if is_sampled {
+                    // The stamps of a sampled event are the meter's as well.
+                    end = events.len().min(place + SLICE_EVENTS);
+                    is_stamped = place == end;
+                }
             }
-            meter.worked();
+            if !is_stamped {
+                meter.worked();
+            }
         }
         self.events = through.get();
         meter.batch(events.len(), skipped, through);
@@ -167,23 +181,32 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         true
     }
 
+    /// Whether this event is measured stage by stage.
     #[inline]
-    fn take_one(&mut self, sequence: Sequence, event: &Event) -> bool {
+    fn is_sampled(&mut self, sequence: Sequence, event: &Event) -> bool {
         self.is_live |= event.exchange_time >= self.from;
+        self.is_live && self.probe.takes(sequence) && self.filter.admits(event)
+    }
+
+    #[inline]
+    fn take_one(&mut self, sequence: Sequence, event: &Event, sampled: Option<IsAlone>, meter: &mut Meter<'_>) -> bool {
         if !self.filter.admits(event) {
             return true;
         }
-        let is_sampled = self.is_live && self.probe.takes(sequence);
-        let begun = is_sampled.then(|| self.probe.begin(sequence));
+        let begun = sampled.map(|IsAlone(is_alone)| (self.probe.begin(is_alone), is_alone));
         // One call for all: a second copy for sampled events alone would be measured cold.
         let applied = self.books.apply(event);
-        let visible = begun.map(|begun| self.probe.applied(begun));
+        let visible = begun.map(|(begun, is_alone)| {
+            meter.worked_at(begun);
+            self.probe.applied(sequence, begun, is_alone)
+        });
         if self.is_live
             && self.probe.is_paced()
             && (self.is_first || event.instrument != InstrumentId::ALL)
             && let Some((start, schedule)) = self.control.schedule()
         {
-            let elapsed_ns = self.clock.ns_between(*start, visible.unwrap_or_else(|| self.clock.now()));
+            let elapsed_ns =
+                self.clock.ns_between(*start, visible.map_or_else(|| self.clock.now(), |visible| visible.at));
             let due_ns = schedule.due_ns(event.exchange_time, sequence.get());
             self.probe.came_through(elapsed_ns.saturating_sub(due_ns));
         }
@@ -200,7 +223,7 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
             self.call_strategy(sequence, event, applied);
         }
         if let Some(visible) = visible {
-            self.probe.called(visible);
+            meter.worked_at(self.probe.called(visible));
         }
         true
     }

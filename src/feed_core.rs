@@ -38,6 +38,18 @@ pub(crate) enum FeedEnd {
     },
 }
 
+/// An event that is taken up later than this after it was due was not the only one to wait: others are looked for.
+const LATE_NS: u64 = 500;
+
+/// What was taken from a source.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken<'b> {
+    /// Events, none when nothing was there.
+    pub(crate) events: &'b [Event],
+    /// The first so many are let in together; each one behind them is waited for.
+    pub(crate) due_count: usize,
+}
+
 /// A source with the pace at which its events are let in.
 #[derive(Debug)]
 pub(crate) struct FeedCore<'c, R> {
@@ -51,6 +63,8 @@ pub(crate) struct FeedCore<'c, R> {
     is_strict: bool,
     wait: Wait,
     is_paced: bool,
+    /// Events of the batch that are due, in a paced run.
+    due_count: usize,
     /// Why the feed ends, once the events before that place were taken.
     held_end: Option<FeedEnd>,
     /// Number of the event that comes next.
@@ -81,6 +95,7 @@ impl<'c, R: Source> FeedCore<'c, R> {
             is_strict,
             wait,
             is_paced: false,
+            due_count: 0,
             held_end: None,
             next_number: 1,
         }
@@ -90,9 +105,9 @@ impl<'c, R: Source> FeedCore<'c, R> {
         self.source
     }
 
-    /// Takes what is at hand; an empty slice means that nothing was, for now.
+    /// Takes what is at hand; no events mean that nothing was, for now.
     #[inline]
-    pub(crate) fn next(&mut self, probe: &mut FeedProbe<'_>, meter: &mut Meter<'_>) -> Result<&[Event], FeedEnd> {
+    pub(crate) fn next(&mut self, probe: &mut FeedProbe<'_>, meter: &mut Meter<'_>) -> Result<Taken<'_>, FeedEnd> {
         if self.control.is_stopped() {
             return Err(FeedEnd::Stopped);
         }
@@ -120,7 +135,8 @@ impl<'c, R: Source> FeedCore<'c, R> {
             self.held_end = Some(FeedEnd::TimeReached);
         }
         self.next_number += count as u64;
-        Ok(&events[..count])
+        let due_count = if self.is_paced { self.due_count.min(count) } else { count };
+        Ok(Taken { events: &events[..count], due_count })
     }
 
     /// Takes up to `max_messages`, or one that is waited for in a paced run; says so when there are no more.
@@ -174,10 +190,51 @@ impl<'c, R: Source> FeedCore<'c, R> {
                 self.control.set_schedule(self.clock.now(), schedule);
             }
         }
-        if let Some(now) = self.pacing().wait_until_due(time, self.next_number, meter) {
+        let now = self.pacing().wait_until_due(time, self.next_number, meter);
+        self.due_count = 1;
+        let filled = self.source.fill(&mut self.batch, 1)?;
+        if let Some(now) = now {
             probe.begin_at(now);
+            // In a strict run nothing may come behind a message that is skipped.
+            if !self.is_strict {
+                self.catch_up(time, now);
+            }
         }
-        self.source.fill(&mut self.batch, 1)
+        Ok(filled)
+    }
+
+    /// Who comes late, as after a stall, takes all that has become due meanwhile together, as one would from a socket.
+    #[inline]
+    fn catch_up(&mut self, time: TimestampNs, now: Ticks) {
+        let Some((start, schedule)) = self.control.schedule() else { return };
+        let elapsed_ns = self.clock.ns_between(*start, now);
+        if elapsed_ns.saturating_sub(schedule.due_ns(time, self.next_number)) >= LATE_NS {
+            self.fill_what_is_due(schedule, elapsed_ns);
+        }
+    }
+
+    #[cold]
+    fn fill_what_is_due(&mut self, schedule: &Schedule, elapsed_ns: u64) {
+        loop {
+            let numbers = self.next_number + self.due_count as u64..;
+            let rest = &self.batch.as_slice()[self.due_count.min(self.batch.len())..];
+            let is_due = |(number, event): &(u64, &Event)| schedule.due_ns(event.exchange_time, *number) <= elapsed_ns;
+            self.due_count += numbers.zip(rest).take_while(is_due).count();
+            if self.due_count < self.batch.len() || !self.batch.has_room_for_message() {
+                return;
+            }
+            let number = self.next_number + self.batch.len() as u64;
+            let filled = match self.source.next_time() {
+                Ok(Some(time)) if schedule.due_ns(time, number) <= elapsed_ns => self.source.fill(&mut self.batch, 1),
+                Ok(_) => return,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = filled {
+                // What came before it is let in first.
+                self.held_end = Some(FeedEnd::Failed(error));
+                return;
+            }
+        }
     }
 
     /// What is needed to wait for later events of a batch while the batch is out.

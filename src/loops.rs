@@ -4,9 +4,8 @@
 
 use crate::book_core::{BookCore, Consecutive};
 use crate::control::Control;
-use crate::feed_core::{BATCH_EVENTS, FeedCore, FeedEnd};
+use crate::feed_core::{BATCH_EVENTS, FeedCore, FeedEnd, Taken};
 use crate::meter::Meter;
-use crate::pace::Pace;
 use crate::probes::FeedProbe;
 use crate::shards::Share;
 use crate::stat::Counter;
@@ -24,7 +23,6 @@ pub(crate) const SHARED_LINES: usize = 4 * BATCH_EVENTS;
 pub(crate) struct Turning<'r> {
     pub(crate) control: &'r Control,
     pub(crate) wait: Wait,
-    pub(crate) pace: Pace,
 }
 
 impl Turning<'_> {
@@ -37,32 +35,31 @@ impl Turning<'_> {
         probe: &mut FeedProbe<'_>,
         meter: &mut Meter<'_>,
     ) -> FeedEnd {
-        let is_paced = self.pace != Pace::Max;
         let pacing = feed.pacing();
         let mut waiter = self.wait.waiter();
         let mut last = Sequence(0);
         loop {
-            let events = match feed.next(probe, meter) {
-                Ok([]) => {
+            let Taken { events, due_count } = match feed.next(probe, meter) {
+                Ok(Taken { events: [], .. }) => {
                     meter.idle();
                     waiter.idle();
                     probe.idle();
                     core.probe.turn();
                     continue;
                 }
-                Ok(events) => events,
+                Ok(taken) => taken,
                 Err(end) => return end,
             };
             waiter.reset();
             core.probe.came_at(probe.decoded);
-            // Paced events are let in one by one; else the journal may have the whole batch at once.
+            // What is due goes together, also to the journal; what is not is waited for one by one.
             let mut rest = events;
+            let mut count = due_count;
             while !rest.is_empty() {
-                let count = if is_paced { 1 } else { rest.len() };
                 let (now, later) = rest.split_at(count);
                 let first = last.next();
-                // The first was waited for before it was decoded.
-                if is_paced && rest.len() < events.len() {
+                // The first were waited for before they were decoded.
+                if rest.len() < events.len() {
                     let due = pacing.wait_until_due(now[0].exchange_time, first.get(), meter);
                     due.into_iter().for_each(|due| core.probe.came_at(due));
                 }
@@ -73,6 +70,7 @@ impl Turning<'_> {
                 }
                 probe.entered(first, now);
                 last = Sequence(last.get() + count as u64);
+                count = 1;
                 if !core.take(&Consecutive(first), now, 0, last, meter) {
                     self.control.stop();
                     return FeedEnd::Stopped;
@@ -90,29 +88,30 @@ impl Turning<'_> {
         probe: &mut FeedProbe<'_>,
         meter: &mut Meter<'_>,
     ) -> FeedEnd {
-        let is_paced = self.pace != Pace::Max;
         let pacing = feed.pacing();
         let mut waiter = self.wait.waiter();
         loop {
-            let events = match feed.next(probe, meter) {
-                Ok([]) => {
+            let Taken { events, due_count } = match feed.next(probe, meter) {
+                Ok(Taken { events: [], .. }) => {
                     meter.idle();
                     waiter.idle();
                     probe.idle();
                     continue;
                 }
-                Ok(events) => events,
+                Ok(taken) => taken,
                 Err(end) => return end,
             };
             waiter.reset();
-            let step = if is_paced { 1 } else { events.len() };
-            let start = writer.last_sequence();
-            for part in events.chunks(step) {
+            let mut rest = events;
+            let mut count = due_count;
+            while !rest.is_empty() {
+                let (part, later) = rest.split_at(count);
                 let first = writer.last_sequence().next();
-                // The first was waited for before it was decoded.
-                if is_paced && first > start.next() {
+                // The first were waited for before they were decoded.
+                if rest.len() < events.len() {
                     pacing.wait_until_due(part[0].exchange_time, first.get(), meter);
                 }
+                (rest, count) = (later, 1);
                 if !self.publish(writer, part, probe, meter) {
                     return FeedEnd::Stopped;
                 }

@@ -12,6 +12,7 @@
 use crate::control::Control;
 use crate::feed_core::BATCH_EVENTS;
 use crate::loops::SHARED_LINES;
+use crate::pace::Schedule;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tickcore_book::{Event, Sequence, TimestampNs};
 use tickcore_journal::Watermarks;
@@ -45,9 +46,9 @@ pub(crate) const SERVICE: &str = "service_ns";
 
 /// Stages of the core that takes events from the source.
 pub(crate) const FEED_STAGES: [StageName; 3] = [
-    stage("taken_up_ns", "event due → taken up by the core that decodes", Origin::Due),
-    stage("decoded_ns", "taken up → decoded, with what was decoded together", Origin::Work),
-    stage("published_ns", "decoded → room in the ring, writing begins", Origin::Work),
+    stage("taken_up_ns", "event due → taken up by the core that decodes", Origin::Part),
+    stage("decoded_ns", "taken up → decoded, with what was decoded together", Origin::Part),
+    stage("published_ns", "decoded → room in the ring, writing begins", Origin::Part),
 ];
 const TAKEN_UP: usize = 0;
 const DECODED: usize = 1;
@@ -56,9 +57,9 @@ const PUBLISHED: usize = 2;
 /// Stages of a core that keeps books.
 pub(crate) const BOOK_STAGES: [StageName; 4] = [
     stage(TICK_TO_BBO, "event due → BBO visible", Origin::Due),
-    stage("taken_ns", "decoded, writing into the ring begins → apply begins", Origin::Work),
+    stage("taken_ns", "decoded, writing into the ring begins → apply begins", Origin::Part),
     stage(SERVICE, "apply begins → BBO visible", Origin::Work),
-    stage("strategy_ns", "BBO visible → strategy has returned, digests kept", Origin::Work),
+    stage("strategy_ns", "BBO visible → strategy has returned, digests kept", Origin::Part),
 ];
 const DUE_TO_BBO: usize = 0;
 const TAKEN: usize = 1;
@@ -67,9 +68,9 @@ const CALLED: usize = 3;
 
 /// Stages of the journal's core.
 pub(crate) const JOURNAL_STAGES: [StageName; 3] = [
-    stage("appended_ns", "writing into the ring begins → appended to the journal's staging", Origin::Work),
-    stage("written_ns", "appended → written: it survives the process", Origin::Work),
-    stage("durable_ns", "written → durable: it survives the machine", Origin::Work),
+    stage("appended_ns", "writing into the ring begins → appended to the journal's staging", Origin::Part),
+    stage("written_ns", "appended → written: it survives the process", Origin::Part),
+    stage("durable_ns", "written → durable: it survives the machine", Origin::Part),
 ];
 const APPENDED: usize = 0;
 const WRITTEN: usize = 1;
@@ -169,6 +170,60 @@ impl RingStamps {
     }
 }
 
+/// Samples on their way into the histograms: at full speed the lines of those leave the cache from one sample to the next, so
+/// that they are fetched once for many.
+#[derive(Debug)]
+struct Samples<T> {
+    all: Vec<T>,
+}
+
+/// Samples that are recorded together.
+const SAMPLES: usize = 64;
+
+impl<T> Samples<T> {
+    fn new() -> Self {
+        Self { all: Vec::with_capacity(SAMPLES) }
+    }
+
+    /// Keeps a sample, and says whether they are to be recorded.
+    #[inline]
+    fn add(&mut self, sample: T) -> bool {
+        if self.all.len() < SAMPLES {
+            self.all.push(sample);
+        }
+        self.all.len() == SAMPLES
+    }
+}
+
+/// A sampled event up to the ring.
+#[derive(Clone, Copy, Debug)]
+struct Fed {
+    due: Option<Ticks>,
+    begun: Ticks,
+    decoded: Ticks,
+    /// `None` without a ring.
+    entered: Option<Ticks>,
+}
+
+/// A sampled event from the ring on.
+#[derive(Clone, Copy, Debug)]
+struct Applied {
+    /// `None` when nothing stood between decoding and applying: the stamp is one.
+    came: Option<Ticks>,
+    begun: Ticks,
+    visible: Ticks,
+    called: Ticks,
+}
+
+/// A sampled event whose BBO is visible.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visible {
+    came: Option<Ticks>,
+    begun: Ticks,
+    /// When that was.
+    pub(crate) at: Ticks,
+}
+
 /// On the core that takes events from the source.
 #[derive(Debug)]
 pub(crate) struct FeedProbe<'r> {
@@ -177,6 +232,7 @@ pub(crate) struct FeedProbe<'r> {
     sampling: Sampling,
     recorder: Option<StageRecorder>,
     stamps: Option<&'r RingStamps>,
+    samples: Samples<Fed>,
     from: TimestampNs,
     is_live: bool,
     begun: Ticks,
@@ -195,7 +251,8 @@ impl<'r> FeedProbe<'r> {
         from: TimestampNs,
     ) -> Self {
         let (begun, decoded) = (Ticks::default(), Ticks::default());
-        Self { clock, control, sampling, recorder, stamps, from, is_live: from == TimestampNs(0), begun, decoded }
+        let (samples, is_live) = (Samples::new(), from == TimestampNs(0));
+        Self { clock, control, sampling, recorder, stamps, samples, from, is_live, begun, decoded }
     }
 
     /// For a dry run: stamps nothing.
@@ -240,33 +297,52 @@ impl<'r> FeedProbe<'r> {
     #[inline]
     pub(crate) fn entered(&mut self, first: Sequence, events: &[Event]) {
         if first.get() + events.len() as u64 > self.sampling.next {
-            self.record(first, events);
+            self.keep(first, events);
         }
         if let Some(recorder) = &mut self.recorder {
             recorder.turn(self.clock);
         }
     }
 
-    fn record(&mut self, first: Sequence, events: &[Event]) {
+    fn keep(&mut self, first: Sequence, events: &[Event]) {
         for sequence in self.sampling.among(first, events.len()) {
             let event = &events[(sequence - first.get()) as usize];
             self.is_live |= event.exchange_time >= self.from;
-            let Some(recorder) = self.recorder.as_mut().filter(|_| self.is_live) else { continue };
-            let (mut begun, mut decoded) = (self.begun, self.decoded);
-            if let Some((start, schedule)) = self.control.schedule() {
-                let due = self.clock.after(*start, schedule.due_ns(event.exchange_time, sequence));
+            if !self.is_live {
+                continue;
+            }
+            let schedule = self.control.schedule();
+            let due = |(start, schedule): &(Ticks, Schedule)| {
+                self.clock.after(*start, schedule.due_ns(event.exchange_time, sequence))
+            };
+            let fed = Fed {
+                due: schedule.map(due),
+                begun: self.begun,
+                decoded: self.decoded,
+                entered: self.stamps.map(|stamps| stamps.get(sequence)),
+            };
+            if self.samples.add(fed) {
+                self.record();
+            }
+        }
+        let last = Sequence(first.get() + events.len() as u64 - 1);
+        self.sampling.takes(last);
+    }
+
+    fn record(&mut self) {
+        let Some(recorder) = &mut self.recorder else { return };
+        for Fed { due, mut begun, mut decoded, entered } in self.samples.all.drain(..) {
+            if let Some(due) = due {
                 recorder.record(TAKEN_UP, self.clock.ns_between(due, begun));
                 // Of several events of a message the later ones are waited for when they have been decoded.
                 begun = begun.max(due);
                 decoded = decoded.max(begun);
             }
             recorder.record(DECODED, self.clock.ns_between(begun, decoded));
-            if let Some(stamps) = self.stamps {
-                recorder.record(PUBLISHED, self.clock.ns_between(decoded, stamps.get(sequence)));
+            if let Some(entered) = entered {
+                recorder.record(PUBLISHED, self.clock.ns_between(decoded, entered));
             }
         }
-        let last = Sequence(first.get() + events.len() as u64 - 1);
-        self.sampling.takes(last);
     }
 
     /// Nothing came: what was recorded can be collected all the same.
@@ -278,7 +354,8 @@ impl<'r> FeedProbe<'r> {
     }
 
     /// Leaves what was recorded to the collector.
-    pub(crate) fn close(self) {
+    pub(crate) fn close(mut self) {
+        self.record();
         self.recorder.into_iter().for_each(|recorder| recorder.close(self.clock));
     }
 }
@@ -290,11 +367,12 @@ pub(crate) struct BookProbe<'r> {
     sampling: Sampling,
     recorder: Option<StageRecorder>,
     stamps: Option<&'r RingStamps>,
+    samples: Samples<Applied>,
     /// Whether every event has a time at which it is due.
     is_paced: bool,
     /// When the events at hand were decoded on this core, if they came without a ring.
     decoded: Ticks,
-    /// Whether nothing stands between decoding an event and applying it: the stamp is one.
+    /// Whether nothing stands between decoding an event that comes alone and applying it.
     shares_stamp: bool,
 }
 
@@ -308,7 +386,8 @@ impl<'r> BookProbe<'r> {
         is_paced: bool,
     ) -> Self {
         let shares_stamp = is_paced && stamps.is_none();
-        Self { clock, sampling, recorder, stamps, is_paced, decoded: Ticks::default(), shares_stamp }
+        let (samples, decoded) = (Samples::new(), Ticks::default());
+        Self { clock, sampling, recorder, stamps, samples, is_paced, decoded, shares_stamp }
     }
 
     /// For a dry run: stamps nothing.
@@ -334,42 +413,47 @@ impl<'r> BookProbe<'r> {
         self.sampling.takes(sequence)
     }
 
-    /// A sampled event is about to be applied: from when its service counts.
+    /// A sampled event is about to be applied, alone or with others before it: from when its service counts.
     #[inline]
-    pub(crate) fn begin(&mut self, sequence: Sequence) -> Ticks {
-        if self.shares_stamp {
-            return self.decoded;
-        }
-        let begun = self.clock.now_fenced();
+    pub(crate) fn begin(&self, is_alone: bool) -> Ticks {
+        if self.shares_stamp && is_alone { self.decoded } else { self.clock.now_fenced() }
+    }
+
+    /// The BBO of a sampled event is visible.
+    #[inline]
+    pub(crate) fn applied(&self, sequence: Sequence, begun: Ticks, is_alone: bool) -> Visible {
+        let at = self.clock.now();
         let came = self.stamps.map_or(self.decoded, |stamps| stamps.get(sequence.get()));
-        self.record(TAKEN, self.clock.ns_between(came, begun));
-        begun
+        let shares_stamp = self.shares_stamp && is_alone;
+        Visible { came: (!shares_stamp).then_some(came), begun, at }
     }
 
-    /// The BBO of a sampled event is visible: the stamp.
+    /// The strategy has returned from a sampled event: the stamp.
     #[inline]
-    pub(crate) fn applied(&mut self, begun: Ticks) -> Ticks {
-        let now = self.clock.now();
-        self.record(APPLIED, self.clock.ns_between(begun, now));
-        now
+    pub(crate) fn called(&mut self, Visible { came, begun, at: visible }: Visible) -> Ticks {
+        let called = self.clock.now();
+        if self.samples.add(Applied { came, begun, visible, called }) {
+            self.record_samples();
+        }
+        called
     }
 
-    /// The strategy has returned from a sampled event.
-    #[inline]
-    pub(crate) fn called(&mut self, visible: Ticks) {
-        self.record(CALLED, self.clock.ns_between(visible, self.clock.now()));
+    fn record_samples(&mut self) {
+        let Some(recorder) = &mut self.recorder else { return };
+        for Applied { came, begun, visible, called } in self.samples.all.drain(..) {
+            if let Some(came) = came {
+                recorder.record(TAKEN, self.clock.ns_between(came, begun));
+            }
+            recorder.record(APPLIED, self.clock.ns_between(begun, visible));
+            recorder.record(CALLED, self.clock.ns_between(visible, called));
+        }
     }
 
     /// The BBO of an event of a paced run became visible so long after the event was due.
     #[inline]
     pub(crate) fn came_through(&mut self, latency_ns: u64) {
-        self.record(DUE_TO_BBO, latency_ns);
-    }
-
-    #[inline]
-    fn record(&mut self, stage: usize, latency_ns: u64) {
         if let Some(recorder) = &mut self.recorder {
-            recorder.record(stage, latency_ns);
+            recorder.record(DUE_TO_BBO, latency_ns);
         }
     }
 
@@ -382,7 +466,8 @@ impl<'r> BookProbe<'r> {
     }
 
     /// Leaves what was recorded to the collector.
-    pub(crate) fn close(self) {
+    pub(crate) fn close(mut self) {
+        self.record_samples();
         self.recorder.into_iter().for_each(|recorder| recorder.close(self.clock));
     }
 }
@@ -494,5 +579,108 @@ impl<'r> JournalProbe<'r> {
     pub(crate) fn close(self) -> u64 {
         self.recorder.into_iter().for_each(|recorder| recorder.close(self.clock));
         self.left_out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+    use std::time::Duration;
+    use tickcore_book::{InstrumentId, Kind};
+    use tickcore_latency::Distribution;
+    use tickcore_latency::stages::StageCollector;
+
+    fn sampled(sampling: &mut Sampling, sequences: impl IntoIterator<Item = u64>) -> Vec<u64> {
+        sequences.into_iter().filter(|&sequence| sampling.takes(Sequence(sequence))).collect()
+    }
+
+    #[test]
+    fn every_core_samples_the_same_events_whatever_it_sees_of_them() {
+        assert_eq!(sampled(&mut Sampling::one_in(3), 1..=10), [3, 6, 9]);
+        assert_eq!(sampled(&mut Sampling::one_in(1), 1..=4), [1, 2, 3, 4]);
+        assert!(sampled(&mut Sampling::one_in(0), 1..=1_000).is_empty());
+        // With holes, as on a core with a share of the instruments; from a resumed place.
+        assert_eq!(sampled(&mut Sampling::one_in(3), [1, 4, 5, 6, 9, 11, 30, 31, 33]), [6, 9, 30, 33]);
+        assert_eq!(sampled(&mut Sampling::one_in(64), 1_000_000..1_000_100), [1_000_000, 1_000_064]);
+        let mut sampling = Sampling::one_in(4);
+        assert_eq!(sampling.among(Sequence(1), 9).collect::<Vec<_>>(), [4, 8]);
+        assert!(!sampling.takes(Sequence(9)));
+        assert_eq!(sampling.among(Sequence(10), 2).next(), None);
+        assert_eq!(sampling.among(Sequence(10), 3).collect::<Vec<_>>(), [12]);
+    }
+
+    #[test]
+    fn a_stamp_stays_while_a_reader_may_still_look() {
+        for lines in [2, 64, 4_096, 16_384] {
+            let stamps = RingStamps::new(lines);
+            let last = lines as u64 + 1_000_000;
+            // A reader that has given back a batch, and a writer that has filled the ring since and enters a batch.
+            let oldest = last - (lines + BATCH_EVENTS + SHARED_LINES) as u64 + 1;
+            (oldest..=last).for_each(|sequence| stamps.set(sequence, Ticks(sequence)));
+            assert!((oldest..=last).all(|sequence| stamps.get(sequence) == Ticks(sequence)), "{lines} lines");
+        }
+    }
+
+    fn values(collector: StageCollector) -> Vec<Distribution> {
+        collector.drain().pop().map(|interval| interval.stages).unwrap_or_default()
+    }
+
+    /// A disk that writes late and syncs later, and a journal with more sampled events on the way than there are places.
+    #[test]
+    fn a_slow_disk_is_late_in_the_stage_in_which_it_is_slow() {
+        let (clock, stamps) = (Clock::monotonic(), RingStamps::new(1_024));
+        let names: Vec<&str> = JOURNAL_STAGES.iter().map(|stage| stage.name).collect();
+        let (recorder, collector) = stages::recorders(&names, clock.now());
+        let mut probe = JournalProbe::new(&clock, Sampling::one_in(2), Some(recorder), Some(&stamps));
+        let reached = |written, durable| Watermarks { written: Sequence(written), durable: Sequence(durable) };
+        for sequence in 1..=10 {
+            stamps.set(sequence, clock.now());
+            probe.appended(Sequence(sequence));
+        }
+        thread::sleep(Duration::from_millis(3));
+        probe.reached(reached(9, 0));
+        probe.reached(reached(9, 0));
+        thread::sleep(Duration::from_millis(20));
+        probe.reached(reached(10, 7));
+        assert!(probe.is_waiting());
+        probe.reached(reached(10, 10));
+        assert!(!probe.is_waiting());
+        assert_eq!(probe.close(), 0);
+        let stages = values(collector);
+        assert_eq!(stages.iter().map(Distribution::count).collect::<Vec<_>>(), [5; 3]);
+        let between = |stage: &Distribution| (stage.min_ns().unwrap_or(0), stage.max_ns().unwrap_or(0));
+        assert!(between(&stages[APPENDED]).1 < 3_000_000, "{:?}", stages[APPENDED]);
+        let (first, last) = between(&stages[WRITTEN]);
+        assert!((3_000_000..18_000_000).contains(&first) && last >= 23_000_000, "{first} to {last}");
+        let (first, last) = between(&stages[DURABLE]);
+        assert!(first < 3_000_000 && (20_000_000..60_000_000).contains(&last), "{first} to {last}");
+    }
+
+    #[test]
+    fn what_has_no_place_is_counted() {
+        let (clock, stamps) = (Clock::monotonic(), RingStamps::new(64));
+        let (recorder, collector) = stages::recorders(&["a_ns", "b_ns", "c_ns"], clock.now());
+        let mut probe = JournalProbe::new(&clock, Sampling::one_in(1), Some(recorder), Some(&stamps));
+        let count = JOURNALED_MAX as u64 + 5;
+        (1..=count).for_each(|sequence| probe.appended(Sequence(sequence)));
+        probe.reached(Watermarks { written: Sequence(count), durable: Sequence(count) });
+        assert_eq!(probe.close(), 5);
+        let counts: Vec<u64> = values(collector).iter().map(Distribution::count).collect();
+        assert_eq!(counts, [count, JOURNALED_MAX as u64, JOURNALED_MAX as u64]);
+    }
+
+    #[test]
+    fn samples_are_recorded_together_and_none_is_lost() {
+        let (clock, control) = (Clock::monotonic(), Control::new(0));
+        let events = [Event::new(Kind::Delete, InstrumentId(1), TimestampNs(1)); 150];
+        let (recorder, collector) = stages::recorders(&["a_ns", "b_ns", "c_ns"], clock.now());
+        let mut probe = FeedProbe::new(&clock, &control, Sampling::one_in(1), Some(recorder), None, TimestampNs(0));
+        probe.begin();
+        probe.decoded(Sequence(1), events.len());
+        probe.entered(Sequence(1), &events);
+        probe.close();
+        let counts: Vec<u64> = values(collector).iter().map(Distribution::count).collect();
+        assert_eq!(counts, [0, 150, 0], "neither paced nor through a ring");
     }
 }

@@ -50,6 +50,7 @@ impl Measurement {
                 expected_interval_ns: args.pace.interval_ns(),
                 lookahead_depth: LOOKAHEAD_EVENTS,
                 sample_interval: args.latency_sample,
+                probe_cost_ns: outcome.probe_cost_ns,
                 notes: notes(outcome),
             },
             machine: MachineDescription {
