@@ -5,12 +5,13 @@
 use crate::control::Control;
 use crate::filter::Filter;
 use crate::meter::{Meter, SLICE_EVENTS};
+use crate::probes::BookProbe;
 use crate::shards::Share;
 use crate::strategy::{Context, Strategy};
 use tickcore_book::{
     Anomaly, AnomalyCounts, Applied, Books, Event, InstrumentId, Kind, Sequence, Standing, StreamDigest, TimestampNs,
 };
-use tickcore_latency::{Clock, Recorder, Sampler};
+use tickcore_latency::Clock;
 
 /// The first event that did not fit, in a run that takes none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,10 @@ impl Numbering for [Sequence] {
     }
 }
 
+/// Whether a sampled event came without others.
+#[derive(Clone, Copy, Debug)]
+struct IsAlone(bool);
+
 /// What a book core is to do beside applying events.
 #[derive(Clone, Debug)]
 pub(crate) struct BookOptions {
@@ -55,9 +60,6 @@ pub(crate) struct BookOptions {
     pub(crate) from: TimestampNs,
     pub(crate) keeps_digests: bool,
     pub(crate) is_strict: bool,
-    /// Service time is measured for one event in so many; 0 for none.
-    pub(crate) sample_interval: u32,
-    pub(crate) is_paced: bool,
     /// Which instruments are this core's, when others have the rest.
     pub(crate) share: Option<Share>,
     /// Whether this is the only book core, or the first: events for all instruments are counted there.
@@ -74,14 +76,12 @@ pub(crate) struct BookCore<'a, 'c, S> {
     pub(crate) crossed: u64,
     pub(crate) locked: u64,
     pub(crate) events: u64,
-    pub(crate) service: Recorder,
-    pub(crate) tick_to_bbo: Option<Recorder>,
+    pub(crate) probe: BookProbe<'c>,
     pub(crate) strict_anomaly: Option<StrictAnomaly>,
     /// Anomalies by events for all instruments, which every core counts.
     pub(crate) common_anomalies: AnomalyCounts,
     pub(crate) share: Option<Share>,
     is_first: bool,
-    sampler: Sampler,
     clock: &'c Clock,
     control: &'c Control,
     from: TimestampNs,
@@ -97,6 +97,7 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         books: Books<'a>,
         strategy: S,
         options: &BookOptions,
+        probe: BookProbe<'c>,
         control: &'c Control,
         clock: &'c Clock,
     ) -> Self {
@@ -107,13 +108,11 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
             crossed: 0,
             locked: 0,
             events: 0,
-            service: Recorder::new(),
-            tick_to_bbo: options.is_paced.then(Recorder::new),
+            probe,
             strict_anomaly: None,
             common_anomalies: AnomalyCounts::default(),
             share: options.share.clone(),
             is_first: options.is_first,
-            sampler: Sampler::new(options.sample_interval),
             clock,
             control,
             from: options.from,
@@ -145,19 +144,29 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         }
         let mut place = 0;
         while place < events.len() {
-            let end = events.len().min(place + SLICE_EVENTS);
+            let mut end = events.len().min(place + SLICE_EVENTS);
+            let mut is_stamped = false;
             while place < end {
                 if looks_ahead {
                     self.books.look_ahead(&events[place..]);
                 }
                 let sequence = numbering.at(place);
                 self.events = sequence.get();
-                if !self.take_one(sequence, &events[place]) {
+                let is_sampled = self.is_sampled(sequence, &events[place]);
+                let sampled = is_sampled.then_some(IsAlone(!looks_ahead));
+                if !self.take_one(sequence, &events[place], sampled, meter) {
                     return false;
                 }
                 place += 1;
+                if is_sampled {
+                    // The stamps of a sampled event are the meter's as well.
+                    end = events.len().min(place + SLICE_EVENTS);
+                    is_stamped = place == end;
+                }
             }
-            meter.worked();
+            if !is_stamped {
+                meter.worked();
+            }
         }
         self.events = through.get();
         meter.batch(events.len(), skipped, through);
@@ -165,33 +174,41 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         if self.is_first {
             self.control.set_events_applied(self.events);
         }
+        self.probe.turn();
         if !events.is_empty() && self.is_live && !self.is_within_transaction {
             self.strategy.on_batch_end(&mut Context::new(&mut self.books, Sequence(self.events)));
         }
         true
     }
 
+    /// Whether this event is measured stage by stage.
     #[inline]
-    fn take_one(&mut self, sequence: Sequence, event: &Event) -> bool {
+    fn is_sampled(&mut self, sequence: Sequence, event: &Event) -> bool {
         self.is_live |= event.exchange_time >= self.from;
+        self.is_live && self.probe.takes(sequence) && self.filter.admits(event)
+    }
+
+    #[inline]
+    fn take_one(&mut self, sequence: Sequence, event: &Event, sampled: Option<IsAlone>, meter: &mut Meter<'_>) -> bool {
         if !self.filter.admits(event) {
             return true;
         }
-        let applied = if self.is_live && self.sampler.is_due() {
-            let start = self.clock.now_fenced();
-            let applied = self.books.apply(event);
-            self.service.record(self.clock.ns_between(start, self.clock.now()));
-            applied
-        } else {
-            self.books.apply(event)
-        };
+        let begun = sampled.map(|IsAlone(is_alone)| (self.probe.begin(is_alone), is_alone));
+        // One call for all: a second copy for sampled events alone would be measured cold.
+        let applied = self.books.apply(event);
+        let visible = begun.map(|(begun, is_alone)| {
+            meter.worked_at(begun);
+            self.probe.applied(sequence, begun, is_alone)
+        });
         if self.is_live
+            && self.probe.is_paced()
             && (self.is_first || event.instrument != InstrumentId::ALL)
-            && let Some(recorder) = &mut self.tick_to_bbo
             && let Some((start, schedule)) = self.control.schedule()
         {
-            let elapsed_ns = self.clock.ns_between(*start, self.clock.now());
-            recorder.record(elapsed_ns.saturating_sub(schedule.due_ns(event.exchange_time, sequence.get())));
+            let elapsed_ns =
+                self.clock.ns_between(*start, visible.map_or_else(|| self.clock.now(), |visible| visible.at));
+            let due_ns = schedule.due_ns(event.exchange_time, sequence.get());
+            self.probe.came_through(elapsed_ns.saturating_sub(due_ns));
         }
         self.filter.learn(&self.books, event);
         self.observe(event, applied);
@@ -204,6 +221,9 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         self.is_within_transaction = !event.is_last();
         if self.is_live {
             self.call_strategy(sequence, event, applied);
+        }
+        if let Some(visible) = visible {
+            meter.worked_at(self.probe.called(visible));
         }
         true
     }

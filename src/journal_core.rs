@@ -3,6 +3,7 @@
 use crate::control::Control;
 use crate::meter::Meter;
 use crate::outcome::JournalOutcome;
+use crate::probes::JournalProbe;
 use crate::stat::Counter;
 use crate::topology::Plan;
 use std::path::PathBuf;
@@ -96,7 +97,7 @@ enum CarryError {
 }
 
 /// A journal being written from the ring.
-pub(crate) struct JournalRun {
+pub(crate) struct JournalRun<'r> {
     dir: PathBuf,
     ring: RingReader,
     writer: Writer,
@@ -106,17 +107,19 @@ pub(crate) struct JournalRun {
     wait: RingWait,
     spins: bool,
     error: Option<String>,
+    probe: JournalProbe<'r>,
     /// The thread that prepares segments, if it is this run's own.
     helper: Option<JoinHandle<()>>,
 }
 
-impl JournalRun {
+impl<'r> JournalRun<'r> {
     /// Begins a journal, or takes up one that is there. Memory is taken and touched here.
     pub(crate) fn open(
         config: &JournalConfig,
         ring: RingReader,
         plan: &Plan,
         prepares_ahead: bool,
+        probe: JournalProbe<'r>,
     ) -> Result<Self, JournalError> {
         let mut config = config.clone();
         let mut helper = None;
@@ -142,6 +145,7 @@ impl JournalRun {
             wait: plan.wait,
             spins: plan.journal_spins,
             error: None,
+            probe,
             helper,
         })
     }
@@ -220,6 +224,7 @@ impl JournalRun {
             let count = self.ring.poll(room, |sequence, event| {
                 if refused.is_ok() {
                     refused = self.writer.append(sequence, event);
+                    self.probe.appended(sequence);
                 }
             });
             refused?;
@@ -247,6 +252,7 @@ impl JournalRun {
     #[inline]
     fn poll(&mut self, meter: &Meter<'_>) -> Result<(), WriteError> {
         let watermarks = self.writer.poll()?;
+        self.probe.reached(watermarks);
         meter.set(Counter::Written, watermarks.written.get());
         meter.set(Counter::Durable, watermarks.durable.get());
         Ok(())
@@ -271,6 +277,7 @@ impl JournalRun {
             written_sequence: self.writer.written(),
             durable_sequence: self.writer.durable(),
             compared_events: 0,
+            unmeasured_events: 0,
             bytes: 0,
             segments: 0,
             error: None,
@@ -285,7 +292,7 @@ impl JournalRun {
     /// Makes everything durable and seals the journal. After a failure, or when the run was abandoned, it is left as after
     /// a crash.
     pub(crate) fn finish(self, control: &Control) -> JournalOutcome {
-        let Self { dir, ring, writer, compared_events, mut error, helper, .. } = self;
+        let Self { dir, ring, mut writer, compared_events, mut error, helper, mut probe, .. } = self;
         // The feed no longer waits for this journal.
         drop(ring);
         let mut watermarks = writer.watermarks();
@@ -293,7 +300,10 @@ impl JournalRun {
         let backend = writer.backend();
         let notices = writer.notices().iter().map(ToString::to_string).collect();
         if error.is_none() && !control.is_abandoned() {
-            match writer.finish() {
+            // What is measured ends with the sync, not with all that comes to an end behind it.
+            let flushed = if probe.is_waiting() { writer.flush() } else { Ok(watermarks) };
+            flushed.iter().for_each(|&flushed| probe.reached(flushed));
+            match flushed.and_then(|_| writer.finish()) {
                 Ok(end) => watermarks = end,
                 Err(failure) => error = Some(failure.to_string()),
             }
@@ -308,6 +318,7 @@ impl JournalRun {
             written_sequence: watermarks.written,
             durable_sequence: watermarks.durable,
             compared_events,
+            unmeasured_events: probe.close(),
             bytes: 0,
             segments: 0,
             error,

@@ -16,8 +16,10 @@ use tickcore_journal::{OpenError, ReadError, Reader};
 const BLOCK_EVENTS: usize = 1 << 13;
 /// Blocks between the two threads.
 const BLOCKS: usize = 8;
-/// Sleep of the reading thread when it is ahead.
-const AHEAD_INTERVAL: Duration = Duration::from_micros(200);
+/// Sleeps of the reading thread when it is ahead: first the shorter, then twice as long each time, up to the longer. Where
+/// cores are few it wakes up on one that spins.
+const AHEAD_SLEEP_MIN: Duration = Duration::from_micros(200);
+const AHEAD_SLEEP_MAX: Duration = Duration::from_millis(1);
 
 /// Why a journal cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -205,23 +207,31 @@ fn read_ahead(mut reader: Reader, sender: &SyncSender<Delivery>, empty: &Receive
     }
 }
 
+/// Sleeps, and says how long the next sleep in a row is.
+fn sleep_ahead(sleep: Duration) -> Duration {
+    thread::sleep(sleep);
+    (sleep * 2).min(AHEAD_SLEEP_MAX)
+}
+
 fn take_block(empty: &Receiver<Vec<Event>>) -> Option<Vec<Event>> {
+    let mut sleep = AHEAD_SLEEP_MIN;
     loop {
         match empty.try_recv() {
             Ok(block) => return Some(block),
-            Err(TryRecvError::Empty) => thread::sleep(AHEAD_INTERVAL),
+            Err(TryRecvError::Empty) => sleep = sleep_ahead(sleep),
             Err(TryRecvError::Disconnected) => return None,
         }
     }
 }
 
 fn deliver(sender: &SyncSender<Delivery>, mut delivery: Delivery) -> bool {
+    let mut sleep = AHEAD_SLEEP_MIN;
     loop {
         match sender.try_send(delivery) {
             Ok(()) => return true,
             Err(TrySendError::Full(back)) => {
                 delivery = back;
-                thread::sleep(AHEAD_INTERVAL);
+                sleep = sleep_ahead(sleep);
             }
             Err(TrySendError::Disconnected(_)) => return false,
         }

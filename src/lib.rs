@@ -27,12 +27,15 @@ mod meter;
 pub mod outcome;
 pub mod pace;
 pub mod pin;
+mod probes;
+mod recordings;
 mod run;
 pub mod schedule;
 pub mod shards;
 pub mod stat;
 pub mod strategy;
 mod threads;
+pub mod timeline;
 pub mod topology;
 mod warm_up;
 

@@ -4,9 +4,9 @@
 
 use crate::book_core::{BookCore, Consecutive};
 use crate::control::Control;
-use crate::feed_core::{BATCH_EVENTS, FeedCore, FeedEnd};
+use crate::feed_core::{BATCH_EVENTS, FeedCore, FeedEnd, Taken};
 use crate::meter::Meter;
-use crate::pace::Pace;
+use crate::probes::FeedProbe;
 use crate::shards::Share;
 use crate::stat::Counter;
 use crate::strategy::Strategy;
@@ -16,14 +16,13 @@ use tickcore_feed::source::Source;
 
 /// Lines that a book core with a share of the instruments looks at before it applies what is its own: with four cores
 /// about as many events of its own as a batch has.
-const SHARED_LINES: usize = 4 * BATCH_EVENTS;
+pub(crate) const SHARED_LINES: usize = 4 * BATCH_EVENTS;
 
 /// What every loop refers to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turning<'r> {
     pub(crate) control: &'r Control,
     pub(crate) wait: Wait,
-    pub(crate) pace: Pace,
 }
 
 impl Turning<'_> {
@@ -33,38 +32,45 @@ impl Turning<'_> {
         feed: &mut FeedCore<'_, R>,
         core: &mut BookCore<'_, '_, S>,
         mut writer: Option<&mut RingWriter>,
+        probe: &mut FeedProbe<'_>,
         meter: &mut Meter<'_>,
     ) -> FeedEnd {
-        let is_paced = self.pace != Pace::Max;
         let pacing = feed.pacing();
         let mut waiter = self.wait.waiter();
         let mut last = Sequence(0);
         loop {
-            let events = match feed.next(meter) {
-                Ok([]) => {
+            let Taken { events, due_count } = match feed.next(probe, meter) {
+                Ok(Taken { events: [], .. }) => {
                     meter.idle();
                     waiter.idle();
+                    probe.idle();
+                    core.probe.turn();
                     continue;
                 }
-                Ok(events) => events,
+                Ok(taken) => taken,
                 Err(end) => return end,
             };
             waiter.reset();
-            // Paced events are let in one by one; else the journal may have the whole batch at once.
+            core.probe.came_at(probe.decoded);
+            // What is due goes together, also to the journal; what is not is waited for one by one.
             let mut rest = events;
+            let mut count = due_count;
             while !rest.is_empty() {
-                let count = if is_paced { 1 } else { rest.len() };
                 let (now, later) = rest.split_at(count);
                 let first = last.next();
-                if is_paced {
-                    pacing.wait_until_due(now[0].exchange_time, first.get(), meter);
+                // The first were waited for before they were decoded.
+                if rest.len() < events.len() {
+                    let due = pacing.wait_until_due(now[0].exchange_time, first.get(), meter);
+                    due.into_iter().for_each(|due| core.probe.came_at(due));
                 }
                 if let Some(writer) = &mut writer
-                    && !self.publish(writer, now, meter)
+                    && !self.publish(writer, now, probe, meter)
                 {
                     return FeedEnd::Stopped;
                 }
+                probe.entered(first, now);
                 last = Sequence(last.get() + count as u64);
+                count = 1;
                 if !core.take(&Consecutive(first), now, 0, last, meter) {
                     self.control.stop();
                     return FeedEnd::Stopped;
@@ -79,30 +85,37 @@ impl Turning<'_> {
         self,
         feed: &mut FeedCore<'_, R>,
         writer: &mut RingWriter,
+        probe: &mut FeedProbe<'_>,
         meter: &mut Meter<'_>,
     ) -> FeedEnd {
-        let is_paced = self.pace != Pace::Max;
         let pacing = feed.pacing();
         let mut waiter = self.wait.waiter();
         loop {
-            let events = match feed.next(meter) {
-                Ok([]) => {
+            let Taken { events, due_count } = match feed.next(probe, meter) {
+                Ok(Taken { events: [], .. }) => {
                     meter.idle();
                     waiter.idle();
+                    probe.idle();
                     continue;
                 }
-                Ok(events) => events,
+                Ok(taken) => taken,
                 Err(end) => return end,
             };
             waiter.reset();
-            let step = if is_paced { 1 } else { events.len() };
-            for part in events.chunks(step) {
-                if is_paced {
-                    pacing.wait_until_due(part[0].exchange_time, writer.last_sequence().next().get(), meter);
+            let mut rest = events;
+            let mut count = due_count;
+            while !rest.is_empty() {
+                let (part, later) = rest.split_at(count);
+                let first = writer.last_sequence().next();
+                // The first were waited for before they were decoded.
+                if rest.len() < events.len() {
+                    pacing.wait_until_due(part[0].exchange_time, first.get(), meter);
                 }
-                if !self.publish(writer, part, meter) {
+                (rest, count) = (later, 1);
+                if !self.publish(writer, part, probe, meter) {
                     return FeedEnd::Stopped;
                 }
+                probe.entered(first, part);
                 meter.worked();
                 meter.batch(part.len(), 0, writer.last_sequence());
             }
@@ -127,6 +140,7 @@ impl Turning<'_> {
                 }
                 meter.idle();
                 waiter.idle();
+                core.probe.turn();
                 continue;
             }
             waiter.reset();
@@ -148,7 +162,14 @@ impl Turning<'_> {
     /// Publishes every event, waiting for slow readers. False when the run was abandoned before that. A reader that dies no
     /// longer holds the ring.
     #[inline]
-    pub(crate) fn publish(self, writer: &mut RingWriter, events: &[Event], meter: &mut Meter<'_>) -> bool {
+    pub(crate) fn publish(
+        self,
+        writer: &mut RingWriter,
+        events: &[Event],
+        probe: &FeedProbe<'_>,
+        meter: &mut Meter<'_>,
+    ) -> bool {
+        probe.enter(writer.last_sequence().next(), events.len());
         let mut rest = &events[writer.publish_batch(events)..];
         if rest.is_empty() {
             return true;
@@ -157,6 +178,7 @@ impl Turning<'_> {
         meter.set(Counter::Sequence, writer.last_sequence().get());
         let mut waiter = self.wait.waiter();
         while !rest.is_empty() {
+            probe.enter(writer.last_sequence().next(), rest.len());
             let count = writer.publish_batch(rest);
             rest = &rest[count..];
             if count > 0 {

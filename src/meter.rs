@@ -6,14 +6,14 @@
 //! the machine or the program may have: a page that was not there, a strategy that took long. The two are kept apart, and
 //! the kernel's own count of the time in which the thread was ready and another one ran stands beside them.
 //!
-//! Cost: a stamp (some 10 ns) for 32 events or for 16 idle turns, and one store for each counter and batch.
+//! Cost: a stamp (some 10 ns) for 64 events or for 16 idle turns, and one store for each counter and batch.
 
 use crate::stat::{Counter, Slot};
 use tickcore_book::{Anomaly, AnomalyCounts, Sequence};
 use tickcore_latency::{Clock, Recorder, Ticks};
 
-/// Events between two stamps: below five microseconds of work, a quarter of the usual threshold.
-pub(crate) const SLICE_EVENTS: usize = 32;
+/// Events between two stamps: about five microseconds of work, a quarter of the usual threshold.
+pub(crate) const SLICE_EVENTS: usize = 64;
 /// Idle turns between two stamps: below a microsecond.
 const TURNS_PER_STAMP: u32 = 16;
 
@@ -87,7 +87,12 @@ impl<'r> Meter<'r> {
     /// A slice of events has been handled.
     #[inline]
     pub(crate) fn worked(&mut self) {
-        let now = self.clock.now();
+        self.worked_at(self.clock.now());
+    }
+
+    /// As [`Meter::worked`], where the time is known.
+    #[inline]
+    pub(crate) fn worked_at(&mut self, now: Ticks) {
         if now.0.saturating_sub(self.last.0) > self.threshold {
             self.stalled(now, true);
         }

@@ -1,12 +1,16 @@
 //! What a run came to.
 
 use crate::book_core::StrictAnomaly;
+use crate::probes::{SERVICE, TICK_TO_BBO};
+use crate::recordings::values_of;
+use crate::timeline::Moment;
 use crate::topology::{EngineThread, Topology};
 use std::path::PathBuf;
 use tickcore_book::{Anomaly, AnomalyCounts, Sequence};
 use tickcore_feed::source::{FirstSkipped, SourceError};
 use tickcore_journal::Backend;
-use tickcore_latency::{ClockDescription, Recorder};
+use tickcore_latency::stages::MeasuredInterval;
+use tickcore_latency::{ClockDescription, Distribution, Origin, Recorder};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -102,6 +106,23 @@ pub struct CoreOutcome {
     pub run_delay_ns: Option<u64>,
 }
 
+/// A stage of the events' way, as it was measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageOutcome {
+    /// Its name; values are nanoseconds.
+    pub name: &'static str,
+    /// Between which two stamps.
+    pub between: &'static str,
+    /// From when its values count.
+    pub origin: Origin,
+    /// The core that recorded it; `None` when several did, or one that is not pinned.
+    pub core: Option<usize>,
+    /// All values.
+    pub distribution: Distribution,
+    /// The same over time, in about equal intervals from the word to go.
+    pub intervals: Vec<MeasuredInterval>,
+}
+
 /// The journal at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalOutcome {
@@ -117,6 +138,8 @@ pub struct JournalOutcome {
     pub durable_sequence: Sequence,
     /// Events that were in the journal before this run and were found equal.
     pub compared_events: u64,
+    /// Sampled events whose way to the disk was not measured: too many others were on it.
+    pub unmeasured_events: u64,
     /// Bytes of its segments.
     pub bytes: u64,
     /// Its segments.
@@ -144,6 +167,8 @@ pub struct MachineOutcome {
     pub journal_spins: bool,
     /// Bytes of the process on huge pages while books ran.
     pub huge_page_bytes: u64,
+    /// Lines of the ring, where there was one.
+    pub ring_lines: usize,
     /// What latencies were measured with.
     pub clock: ClockDescription,
     /// What had to be done without, with the cure.
@@ -165,10 +190,12 @@ pub struct Outcome<R, S> {
     pub elapsed_ns: u64,
     /// The books at the end.
     pub books: BooksOutcome,
-    /// Service time of sampled events: apply begins until the BBO is visible.
-    pub service: Recorder,
-    /// Tick-to-BBO of every event of a paced run: from its intended time until the BBO is visible.
-    pub tick_to_bbo: Option<Recorder>,
+    /// What was measured of the events' way, stage by stage in the order of the cores: feed, books, journal.
+    pub stages: Vec<StageOutcome>,
+    /// What measuring it cost; `None` when nothing was sampled.
+    pub probe_cost_ns: Option<f64>,
+    /// How far the run was, about twenty times a second.
+    pub timeline: Vec<Moment>,
     /// How often the ring was full.
     pub ring_full_waits: u64,
     /// The threads: feed, books, journal.
@@ -182,6 +209,21 @@ pub struct Outcome<R, S> {
 }
 
 impl<R, S> Outcome<R, S> {
+    /// The stage of this name, if something was recorded in it.
+    pub fn stage(&self, name: &str) -> Option<&StageOutcome> {
+        self.stages.iter().find(|stage| stage.name == name)
+    }
+
+    /// Service time of sampled events: apply begins until the BBO is visible.
+    pub fn service(&self) -> Distribution {
+        values_of(&self.stages, SERVICE)
+    }
+
+    /// Tick-to-BBO of every event of a paced run: from its intended time until the BBO is visible; empty at full speed.
+    pub fn tick_to_bbo(&self) -> Distribution {
+        values_of(&self.stages, TICK_TO_BBO)
+    }
+
     /// All stalls with nothing to do, over all threads.
     pub fn stalls_idle(&self) -> Recorder {
         merged(self.cores.iter().map(|core| &core.stalls_idle))
@@ -193,7 +235,7 @@ impl<R, S> Outcome<R, S> {
     }
 
     pub(crate) fn map_strategy<T>(self, map: impl FnOnce(S) -> T) -> Outcome<R, T> {
-        let Self { end, source, strategy, events, elapsed_ns, books, service, tick_to_bbo, .. } = self;
+        let Self { end, source, strategy, events, elapsed_ns, books, stages, probe_cost_ns, timeline, .. } = self;
         let Self { ring_full_waits, cores, stall_threshold_ns, journal, machine, .. } = self;
         let strategy = map(strategy);
         Outcome {
@@ -203,8 +245,9 @@ impl<R, S> Outcome<R, S> {
             events,
             elapsed_ns,
             books,
-            service,
-            tick_to_bbo,
+            stages,
+            probe_cost_ns,
+            timeline,
             ring_full_waits,
             cores,
             stall_threshold_ns,

@@ -10,24 +10,34 @@ use crate::machine;
 use crate::meter::Meter;
 use crate::outcome::{BooksOutcome, CoreOutcome, End, JournalOutcome, MachineOutcome, Outcome};
 use crate::pace::Pace;
-use crate::pin::{Cores, is_confined_to, pin_to};
+use crate::pin::{Cores, is_confined_to, pin_to, started_on};
+use crate::probes::{
+    BOOK_STAGES, BookProbe, FEED_STAGES, FeedProbe, JOURNAL_STAGES, JournalProbe, RingStamps, Sampling, StageName,
+    cost_ns,
+};
+use crate::recordings::Recordings;
 use crate::shards::Shard;
 use crate::stat::{Board, Counter, State};
 use crate::strategy::Strategy;
 use crate::threads::{Joined, Spawner};
+use crate::timeline::{Moment, Timeline};
 use crate::topology::{EngineThread, Plan, Role};
 use crate::warm_up::{WarmUpError, warm_up, warm_up_publishing};
 use core::cell::Cell;
 use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
-use tickcore_book::{AnomalyCounts, Arena, ArenaError, Books, InstrumentId, StreamDigest};
+use tickcore_book::{AnomalyCounts, Arena, ArenaError, Books, InstrumentId, Sequence, StreamDigest};
 use tickcore_feed::ring::{Reader as RingReader, Ring, Writer as RingWriter};
 use tickcore_feed::source::Source;
-use tickcore_latency::{Clock, Recorder, Ticks};
+use tickcore_latency::stages::StageRecorder;
+use tickcore_latency::{Clock, Ticks};
 
 /// How often the thread that started a run looks at it.
 const MONITOR_INTERVAL: Duration = Duration::from_millis(50);
+/// Turns of it between two intervals of the stages: taking one costs some tenths of a millisecond, on a core that spins where
+/// there is no other.
+const TURNS_PER_INTERVAL: u32 = 4;
 /// Time for threads that were told to end where they are, before the monitor hears of it.
 const OVERDUE_AFTER: Duration = Duration::from_secs(1);
 
@@ -37,8 +47,6 @@ struct BookEnd<S> {
     books: BooksOutcome,
     common_anomalies: AnomalyCounts,
     events: u64,
-    service: Recorder,
-    tick_to_bbo: Option<Recorder>,
     strict: Option<crate::book_core::StrictAnomaly>,
     huge_page_bytes: u64,
     ended_at: Ticks,
@@ -81,6 +89,21 @@ pub(crate) struct Run<'r> {
     control: Control,
 }
 
+/// What was seen of a run while it went on.
+struct Watched {
+    started_at: Ticks,
+    recordings: Recordings,
+    timeline: Timeline,
+}
+
+/// What a run is measured with.
+#[derive(Clone, Copy)]
+struct Measuring<'r> {
+    sampling: Sampling,
+    /// Beside the ring, if there is one and something is sampled.
+    stamps: Option<&'r RingStamps>,
+}
+
 /// The kernel's account of how long a thread has waited for its core, where it keeps one.
 #[derive(Clone, Copy)]
 struct RunDelay(Option<u64>);
@@ -109,15 +132,32 @@ impl<'r> Run<'r> {
         let reader = || ring.reader().expect("the ring was made for as many readers as join");
         let journal = self.config.journal.as_ref().map(|config| (config, reader()));
         let writer = (has_feed || journal.is_some()).then(|| ring.writer().expect("a new ring has its writer"));
-        let books: Vec<(Seat<'_>, S, Option<RingReader>)> = self
+        let sampling = Sampling::one_in(self.config.latency_sample_interval);
+        let stamps = (writer.is_some() && !sampling.is_off()).then(|| RingStamps::new(self.config.ring_lines));
+        let measuring = Measuring { sampling, stamps: stamps.as_ref() };
+        let mut recordings = Recordings::new(self.clock.now());
+        let feed_recorder = self.recorder(&mut recordings, self.seats(Role::Feed).next(), &FEED_STAGES, false);
+        // In topology inline the core that has the books takes the events from the source.
+        let inline_seat = self.seats(Role::Book).next().filter(|_| !has_feed);
+        let inline_recorder = self.recorder(&mut recordings, inline_seat, &FEED_STAGES, false);
+        let books: Vec<(Seat<'_>, S, Option<RingReader>, Option<StageRecorder>)> = self
             .seats(Role::Book)
-            .map(|seat| (seat, make(Shard { number: seat.thread.shard, count }), has_feed.then(reader)))
+            .map(|seat| {
+                let strategy = make(Shard { number: seat.thread.shard, count });
+                let is_paced = self.config.pace != Pace::Max;
+                let recorder = self.recorder(&mut recordings, Some(seat), &BOOK_STAGES, is_paced);
+                (seat, strategy, has_feed.then(reader), recorder)
+            })
             .collect();
+        let journal_recorder = self.recorder(&mut recordings, self.seats(Role::Journal).next(), &JOURNAL_STAGES, false);
+        let probe_cost_ns = (!sampling.is_off()).then(|| cost_ns(self.clock));
         thread::scope(|scope| {
             let spawn = Spawner { scope, control: &self.control };
             let journal_thread = match (journal, self.seats(Role::Journal).next()) {
                 (Some((config, reader)), Some(seat)) => {
-                    Some(spawn.thread(seat.place, seat.thread, move || self.journal_thread(seat, config, reader))?)
+                    let probe = JournalProbe::new(self.clock, sampling, journal_recorder, measuring.stamps);
+                    let work = move || self.journal_thread(seat, config, reader, probe);
+                    Some(spawn.thread(seat.place, seat.thread, work)?)
                 }
                 _ => None,
             };
@@ -125,26 +165,29 @@ impl<'r> Run<'r> {
             let mut feed_thread = None;
             let mut inline_thread = None;
             let (mut source, mut writer) = (Some(source), writer);
-            for (seat, strategy, reader) in books {
+            let mut inline_recorder = inline_recorder;
+            for (seat, strategy, reader, recorder) in books {
                 match (reader, source.take()) {
                     (Some(reader), unused) => {
                         source = unused;
-                        let work = move || self.book_thread(seat, strategy, reader);
+                        let work = move || self.book_thread(seat, strategy, reader, measuring, recorder);
                         book_threads.push(spawn.thread(seat.place, seat.thread, work)?);
                     }
                     (None, Some(source)) => {
                         let writer = writer.take();
-                        let work = move || self.inline_thread(seat, source, strategy, writer);
+                        let recorders = (inline_recorder.take(), recorder);
+                        let work = move || self.inline_thread(seat, source, strategy, writer, measuring, recorders);
                         inline_thread = Some(spawn.thread(seat.place, seat.thread, work)?);
                     }
                     (None, None) => unreachable!("a topology without a feed thread has one book core"),
                 }
             }
             if let (Some(seat), Some(source), Some(writer)) = (self.seats(Role::Feed).next(), source, writer) {
-                let work = move || self.feed_thread(seat, source, writer);
+                let work = move || self.feed_thread(seat, source, writer, measuring, feed_recorder);
                 feed_thread = Some(spawn.thread(seat.place, seat.thread, work)?);
             }
-            let started_at = self.attend(monitor);
+            // Not on a core that keeps books, if there is another: what it collects takes it some time.
+            let watched = started_on(&self.plan.helpers, || self.attend(recordings, monitor));
             let journal = journal_thread.map(Joined::join);
             let feed = feed_thread.map(Joined::join);
             let books: Vec<_> = book_threads.into_iter().map(Joined::join).collect();
@@ -159,7 +202,7 @@ impl<'r> Run<'r> {
                 (None, Some(feed)) => (feed?, books.into_iter().collect::<Result<_, _>>()?),
                 (None, None) => unreachable!("a topology has one thread that feeds"),
             };
-            Ok(self.outcome(started_at, feed, books, journal))
+            Ok(self.outcome(watched, probe_cost_ns, feed, books, journal))
         })
     }
 
@@ -168,8 +211,40 @@ impl<'r> Run<'r> {
         (0..).zip(threads).filter(move |(_, thread)| thread.role == role).map(|(place, thread)| Seat { place, thread })
     }
 
+    /// A recorder for the stages of the thread at `seat`, if there is one and something is to be recorded.
+    fn recorder(
+        &self,
+        recordings: &mut Recordings,
+        seat: Option<Seat<'_>>,
+        stages: &'static [StageName],
+        is_wanted: bool,
+    ) -> Option<StageRecorder> {
+        let is_wanted = is_wanted || self.config.latency_sample_interval > 0;
+        let seat = seat.filter(|_| is_wanted)?;
+        Some(recordings.recorder(seat.thread.core, stages))
+    }
+
+    /// How far the run is.
+    fn moment(&self, started_at: Ticks) -> Moment {
+        let counter = |seat: Seat<'_>, counter| self.board.slot(seat.place).get(counter);
+        let sequence = |seat| counter(seat, Counter::Sequence);
+        // Readers first: they never overtake the writer, so they must not look as if they did.
+        let journal = self.seats(Role::Journal).next();
+        let read_by_books = self.seats(Role::Book).map(sequence).min().unwrap_or(0);
+        let read = journal.map_or(read_by_books, |journal| sequence(journal).min(read_by_books));
+        let written = self.seats(Role::Feed).next().map_or(read_by_books, sequence);
+        let has_ring = self.config.topology.has_feed_thread() || journal.is_some();
+        Moment {
+            at_ns: self.clock.ns_between(started_at, self.clock.now()),
+            events: self.control.events_applied(),
+            ring_lines: has_ring.then(|| written.saturating_sub(read)),
+            durable: journal.map(|journal| Sequence(counter(journal, Counter::Durable))),
+        }
+    }
+
     /// Waits until the threads are ready, gives the word to go, and waits until they end.
-    fn attend(&self, mut monitor: impl FnMut(Progress) -> ControlFlow<()>) -> Ticks {
+    fn attend(&self, mut recordings: Recordings, mut monitor: impl FnMut(Progress) -> ControlFlow<()>) -> Watched {
+        let mut timeline = Timeline::new();
         let control = &self.control;
         let _supervision = Supervision(control);
         let mut go = true;
@@ -185,11 +260,17 @@ impl<'r> Run<'r> {
         self.board.set_state(State::Running);
         control.open_gate(go);
         let mut stopped_at = None;
+        let mut turns = 0_u32;
         loop {
             let threads: Vec<_> = control.running().map(|place| self.plan.threads[place].clone()).collect();
             if threads.is_empty() {
-                return started_at;
+                return Watched { started_at, recordings, timeline };
             }
+            timeline.add(self.moment(started_at));
+            if turns.is_multiple_of(TURNS_PER_INTERVAL) {
+                recordings.collect();
+            }
+            turns += 1;
             let mut pause = MONITOR_INTERVAL;
             let events = control.events_applied();
             let mut progress = Progress::Running { events };
@@ -216,7 +297,7 @@ impl<'r> Run<'r> {
     }
 
     fn turning(&self) -> Turning<'_> {
-        Turning { control: &self.control, wait: self.plan.wait, pace: self.config.pace }
+        Turning { control: &self.control, wait: self.plan.wait }
     }
 
     fn pin(&self, seat: Seat<'_>) -> Result<(), EngineError> {
@@ -253,6 +334,16 @@ impl<'r> Run<'r> {
         FeedCore::new(source, admission, &self.control, self.clock)
     }
 
+    fn feed_probe<'m>(&'m self, measuring: Measuring<'m>, recorder: Option<StageRecorder>) -> FeedProbe<'m> {
+        let Measuring { sampling, stamps } = measuring;
+        FeedProbe::new(self.clock, &self.control, sampling, recorder, stamps, self.config.from)
+    }
+
+    fn book_probe<'m>(&'m self, measuring: Measuring<'m>, recorder: Option<StageRecorder>) -> BookProbe<'m> {
+        let Measuring { sampling, stamps } = measuring;
+        BookProbe::new(self.clock, sampling, recorder, stamps, self.config.pace != Pace::Max)
+    }
+
     fn book_options(&self, seat: Seat<'_>) -> BookOptions {
         let Config { shards, capacity, .. } = self.config;
         let has_share = shards.count() > 1;
@@ -261,8 +352,6 @@ impl<'r> Run<'r> {
             from: self.config.from,
             keeps_digests: self.config.keeps_digests,
             is_strict: self.config.is_strict,
-            sample_interval: self.config.latency_sample_interval,
-            is_paced: self.config.pace != Pace::Max,
             share: has_share.then(|| shards.share(seat.thread.shard, capacity.instruments_max)),
             is_first: seat.thread.shard == 0,
         }
@@ -285,23 +374,28 @@ impl<'r> Run<'r> {
         source: R,
         strategy: S,
         mut writer: Option<RingWriter>,
+        measuring: Measuring<'_>,
+        (feed_recorder, recorder): (Option<StageRecorder>, Option<StageRecorder>),
     ) -> Result<(FeedResult<R>, BookEnd<S>), EngineError> {
         self.pin(seat)?;
         let options = self.book_options(seat);
         let strategy = warm_up(self.turning(), &options, self.clock, strategy)?;
         let arena = self.arena()?;
         let books = Books::new(&arena, self.config.capacity)?;
-        let mut core = BookCore::new(books, strategy, &options, &self.control, self.clock);
+        let probe = self.book_probe(measuring, recorder);
+        let mut core = BookCore::new(books, strategy, &options, probe, &self.control, self.clock);
         let mut feed = self.feed_core(source);
+        let mut probe = self.feed_probe(measuring, feed_recorder);
         let mut meter = self.meter(seat);
         let mut end = FeedEnd::Stopped;
         let delay = self.is_ready_and_go(seat, &mut meter);
         if delay.is_some() {
-            end = self.turning().inline(&mut feed, &mut core, writer.as_mut(), &mut meter);
+            end = self.turning().inline(&mut feed, &mut core, writer.as_mut(), &mut probe, &mut meter);
         }
         let ended_at = self.clock.now();
         let ring_full_waits = writer.as_ref().map_or(0, RingWriter::full_waits);
         drop(writer);
+        probe.close();
         let book = book_end(core, ended_at, seat, meter, delay);
         let feed = FeedResult { source: feed.into_source(), end, ring_full_waits, published: book.events, core: None };
         Ok((feed, book))
@@ -313,18 +407,22 @@ impl<'r> Run<'r> {
         seat: Seat<'_>,
         source: R,
         mut writer: RingWriter,
+        measuring: Measuring<'_>,
+        recorder: Option<StageRecorder>,
     ) -> Result<FeedResult<R>, EngineError> {
         self.pin(seat)?;
         warm_up_publishing(self.turning(), self.clock)?;
         let mut feed = self.feed_core(source);
+        let mut probe = self.feed_probe(measuring, recorder);
         let mut meter = self.meter(seat);
         let mut end = FeedEnd::Stopped;
         let delay = self.is_ready_and_go(seat, &mut meter);
         if delay.is_some() {
-            end = self.turning().feed(&mut feed, &mut writer, &mut meter);
+            end = self.turning().feed(&mut feed, &mut writer, &mut probe, &mut meter);
         }
         let (ring_full_waits, published) = (writer.full_waits(), writer.last_sequence().get());
         drop(writer);
+        probe.close();
         let core = Some(core_outcome(seat, meter, delay));
         Ok(FeedResult { source: feed.into_source(), end, ring_full_waits, published, core })
     }
@@ -335,6 +433,8 @@ impl<'r> Run<'r> {
         seat: Seat<'_>,
         strategy: S,
         mut reader: RingReader,
+        measuring: Measuring<'_>,
+        recorder: Option<StageRecorder>,
     ) -> Result<BookEnd<S>, EngineError> {
         self.pin(seat)?;
         let options = self.book_options(seat);
@@ -342,7 +442,8 @@ impl<'r> Run<'r> {
         let arena = self.arena()?;
         let books = Books::new(&arena, self.config.capacity)?;
         let mut gathered = Gathered::new(options.share.as_ref());
-        let mut core = BookCore::new(books, strategy, &options, &self.control, self.clock);
+        let probe = self.book_probe(measuring, recorder);
+        let mut core = BookCore::new(books, strategy, &options, probe, &self.control, self.clock);
         let mut meter = self.meter(seat);
         let delay = self.is_ready_and_go(seat, &mut meter);
         if delay.is_some() {
@@ -359,9 +460,10 @@ impl<'r> Run<'r> {
         seat: Seat<'_>,
         config: &JournalConfig,
         reader: RingReader,
+        probe: JournalProbe<'_>,
     ) -> Result<JournalEnd, EngineError> {
         self.pin(seat)?;
-        let mut run = JournalRun::open(config, reader, self.plan, self.config.pace != Pace::Max)?;
+        let mut run = JournalRun::open(config, reader, self.plan, self.config.pace != Pace::Max, probe)?;
         let mut meter = self.meter(seat);
         let delay = self.is_ready_and_go(seat, &mut meter);
         if delay.is_none() {
@@ -376,11 +478,13 @@ impl<'r> Run<'r> {
 
     fn outcome<R, S>(
         &self,
-        started_at: Ticks,
+        watched: Watched,
+        probe_cost_ns: Option<f64>,
         feed: FeedResult<R>,
         books: Vec<BookEnd<S>>,
         journal: Option<JournalEnd>,
     ) -> Outcome<R, Vec<S>> {
+        let Watched { started_at, recordings, timeline } = watched;
         // The first anomaly ends a strict run, on whichever core it was met.
         let strict = books.iter().filter_map(|book| book.strict).min_by_key(|strict| strict.sequence);
         let events = match strict {
@@ -407,22 +511,16 @@ impl<'r> Run<'r> {
         let huge_page_bytes = books.iter().map(|book| book.huge_page_bytes).max().unwrap_or(0);
         let mut cores: Vec<CoreOutcome> = feed.core.into_iter().collect();
         let mut strategies = Vec::with_capacity(books.len());
-        let mut all: Option<(BooksOutcome, Recorder, Option<Recorder>)> = None;
+        let mut all: Option<BooksOutcome> = None;
         for book in books {
             strategies.push(book.strategy);
             cores.push(book.core);
             match &mut all {
-                None => all = Some((book.books, book.service, book.tick_to_bbo)),
-                Some((books, service, tick_to_bbo)) => {
-                    books.merge(&book.books, &book.common_anomalies);
-                    service.merge(&book.service);
-                    if let (Some(all), Some(one)) = (tick_to_bbo.as_mut(), &book.tick_to_bbo) {
-                        all.merge(one);
-                    }
-                }
+                None => all = Some(book.books),
+                Some(books) => books.merge(&book.books, &book.common_anomalies),
             }
         }
-        let (books, service, tick_to_bbo) = all.expect("every topology has a book core");
+        let books = all.expect("every topology has a book core");
         let journal = journal.map(|journal| {
             cores.push(journal.core);
             journal.outcome.describe()
@@ -434,8 +532,9 @@ impl<'r> Run<'r> {
             events,
             elapsed_ns,
             books,
-            service,
-            tick_to_bbo,
+            stages: recordings.finish(started_at, self.clock),
+            probe_cost_ns,
+            timeline: timeline.into_moments(),
             ring_full_waits: feed.ring_full_waits,
             cores,
             stall_threshold_ns: self.config.stall_threshold_ns,
@@ -456,6 +555,7 @@ impl<'r> Run<'r> {
             is_pinned: self.config.cores != Cores::Unpinned,
             journal_spins: self.plan.journal_spins,
             huge_page_bytes,
+            ring_lines: self.config.ring_lines,
             clock: self.clock.description(),
             notices: self.notices().collect(),
         }
@@ -484,6 +584,7 @@ fn book_end<S: Strategy>(
     delay: Option<RunDelay>,
 ) -> BookEnd<S> {
     core.end();
+    core.probe.close();
     let books = &core.books;
     debug_assert_eq!(books.validate(), Ok(()), "the books' structure at the end of a run");
     let stale_instruments = match &core.share {
@@ -510,8 +611,6 @@ fn book_end<S: Strategy>(
         books: outcome,
         common_anomalies: core.common_anomalies,
         events: core.events,
-        service: core.service,
-        tick_to_bbo: core.tick_to_bbo,
         strict: core.strict_anomaly,
         huge_page_bytes: machine::huge_page_bytes(),
         ended_at,

@@ -8,6 +8,7 @@ use crate::book_core::{BookCore, BookOptions};
 use crate::control::Control;
 use crate::loops::{Gathered, Turning};
 use crate::meter::Meter;
+use crate::probes::{BookProbe, FeedProbe};
 use crate::shards::ShardMap;
 use crate::stat::{BLOCK_WORDS, Slot};
 use crate::strategy::Strategy;
@@ -67,14 +68,14 @@ pub(crate) fn warm_up<S: Strategy>(
         ..options.clone()
     };
     let mut gathered = Gathered::new(options.share.as_ref());
-    let mut core = BookCore::new(books, strategy, &options, &control, clock);
+    let mut core = BookCore::new(books, strategy, &options, BookProbe::off(clock), &control, clock);
     let ring = Ring::new(EVENTS, 1)?;
     let (mut reader, mut writer) = match (ring.reader(), ring.writer()) {
         (Ok(reader), Ok(writer)) => (reader, writer),
         _ => unreachable!("a new ring has its writer and room for a reader"),
     };
     let events = events();
-    turning.publish(&mut writer, &events, &mut meter);
+    turning.publish(&mut writer, &events, &FeedProbe::off(clock, &control), &mut meter);
     drop(writer);
     turning.book(&mut core, &mut reader, &mut gathered, &mut meter);
     assert_eq!(meter.events(), EVENTS as u64, "the dry run applies every event");
@@ -90,8 +91,9 @@ pub(crate) fn warm_up_publishing(turning: Turning<'_>, clock: &Clock) -> Result<
     let ring = Ring::new(EVENTS, 1)?;
     let Ok(mut writer) = ring.writer() else { unreachable!("a new ring has its writer") };
     let turning = Turning { control: &control, ..turning };
+    let probe = FeedProbe::off(clock, &control);
     events().chunks(256).for_each(|part| {
-        turning.publish(&mut writer, part, &mut meter);
+        turning.publish(&mut writer, part, &probe, &mut meter);
         meter.worked();
         meter.batch(part.len(), 0, writer.last_sequence());
     });

@@ -139,6 +139,8 @@ fn config(topology: Topology, journal: Option<PathBuf>) -> Config {
         oversubscribe: true,
         capacity: Capacity { instruments_max: 2_000, orders_max: 200_000, levels_max: 200_000 },
         keeps_digests: true,
+        // Every stage of every event is stamped.
+        latency_sample_interval: 1,
         journal: journal.map(|dir| JournalConfig {
             dir,
             resume: false,

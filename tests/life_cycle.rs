@@ -302,6 +302,6 @@ fn the_dry_run_leaves_no_trace() {
         );
         assert_eq!((books.live_orders, books.levels, books.instruments, books.anomalies.total()), (0, 0, 0, 0));
         assert!(outcome.cores.iter().all(|core| core.events == 0 && core.batches == 0));
-        assert_eq!((outcome.service.count(), outcome.journal.unwrap().last_sequence), (0, Sequence(0)));
+        assert_eq!((outcome.service().count(), outcome.journal.unwrap().last_sequence), (0, Sequence(0)));
     }
 }

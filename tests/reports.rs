@@ -190,3 +190,36 @@ fn steps_of_load_have_a_knee() {
     let text = tickcore().arg("report").arg(&directory).succeed().stdout;
     assert!(text.contains("knee: "), "{text}");
 }
+
+/// Whose values stand in the report is shown elsewhere (`tests/stages.rs`); here, that all stages are, over time, and beside them
+/// what the ring and the journal did.
+#[test]
+fn a_report_has_every_stage_over_time() {
+    let scratch = tempdir().unwrap();
+    let (directory, journal) = (scratch.path().join("report"), scratch.path().join("journal"));
+    let options = ["--pace", "300000", "--latency-sample", "3", "--topology", "pipelined", "--oversubscribe"];
+    stored(&directory, &[&options[..], &["--journal", journal.to_str().unwrap()]].concat());
+    let json = report_json(&directory);
+    let names: Vec<&str> = json["stages"].as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
+    let first = ["tick_to_bbo_ns", "service_ns"];
+    let way = ["taken_up_ns", "decoded_ns", "published_ns", "taken_ns", "strategy_ns", "appended_ns", "written_ns"];
+    let all = [&first[..], &way[..], &["durable_ns"][..]].concat();
+    assert_eq!(names[..all.len()], all);
+    let sampled = sample::golden().events / 3;
+    for stage in json["stages"].as_array().unwrap().iter().take(all.len()) {
+        let name = stage["name"].as_str().unwrap();
+        let wanted = if name == "tick_to_bbo_ns" { sample::golden().events } else { sampled };
+        assert_eq!(stage["count"], wanted, "{name}");
+        let intervals = stage["intervals"].as_array().unwrap();
+        assert!(intervals.len() > 2, "{name}: {} intervals in half a second", intervals.len());
+        let counted: u64 = intervals.iter().filter_map(|one| one["count"].as_u64()).sum();
+        assert_eq!(counted, wanted, "{name}: every value is in one interval");
+        assert!(directory.join(format!("{name}.hgrm")).is_file());
+    }
+    let gauges: Vec<&str> = json["gauges"].as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(gauges, ["throughput", "journal lag", "ring occupancy"]);
+    assert_eq!(json["gauges"][2]["limit"], 16_384.0);
+    assert!(json["run"]["probe_cost_ns"].as_f64() > Some(1.0));
+    let text = tickcore().arg("report").arg(&directory).succeed().stdout;
+    assert!(text.contains("with its record") && text.contains("durable_ns"), "{text}");
+}

@@ -262,6 +262,8 @@ fn config(topology: Topology, journal: Option<PathBuf>) -> Config {
         topology,
         capacity: Capacity { instruments_max: 2_000, orders_max: 200_000, levels_max: 200_000 },
         keeps_digests: true,
+        // Every stage of every event is stamped.
+        latency_sample_interval: 1,
         shards: ShardMap::by_hash(if topology == Topology::Sharded { 2 } else { 1 }).unwrap(),
         stat_file: tickcore::stat::StatFile::Automatic,
         journal: journal.map(|dir| JournalConfig {

@@ -132,6 +132,13 @@ impl Machine {
         Self { cpu: cpu_model(), cores, pinned_core, huge_pages_bytes: 0, load_average: load_average() }
     }
 
+    /// The machine of a card whose threads bind themselves, the first of them to `pinned_core`.
+    #[must_use]
+    pub fn of(pinned_core: Option<usize>) -> Self {
+        let cores = allowed_cores().map_or(1, |cores| cores.len());
+        Self { cpu: cpu_model(), cores, pinned_core, huge_pages_bytes: 0, load_average: load_average() }
+    }
+
     /// Notes what stands on huge pages now; the most that was seen is kept.
     pub fn note_huge_pages(&mut self) {
         self.huge_pages_bytes = self.huge_pages_bytes.max(huge_page_bytes());

@@ -49,7 +49,7 @@ impl Command {
         if !arguments.iter().any(|argument| argument == "--bench") {
             return Ok(Self::SelfCheck);
         }
-        let mut settings = Settings { messages: MESSAGES_DEFAULT, input: None, rounds: ROUNDS_DEFAULT };
+        let mut settings = Settings { messages: MESSAGES_DEFAULT, input: None, rounds: ROUNDS_DEFAULT, pace: None };
         let mut card = None;
         let mut json = false;
         let mut rest = arguments.into_iter();
@@ -62,6 +62,11 @@ impl Command {
                 "--json" => json = true,
                 "--messages" => settings.messages = number(&text, &value_of(&text)?, u64::MAX)?,
                 "--rounds" => settings.rounds = number(&text, &value_of(&text)?, ROUNDS_MAX as u64)? as usize,
+                "--pace" => {
+                    let pace = value_of(&text)?.to_string_lossy().parse();
+                    settings.pace =
+                        Some(pace.map_err(|error: tickcore::pace::PaceError| UsageError(error.to_string()))?);
+                }
                 "--input" => settings.input = Some(PathBuf::from(value_of(&text)?)),
                 option if option.starts_with('-') => return Err(UsageError(format!("unknown option {option}"))),
                 name if card.is_some() => return Err(UsageError(format!("one card at a time, not also {name}"))),
@@ -92,6 +97,7 @@ pub fn help(cards: &[Card]) -> String {
          --json           print one JSON object on stdout\n  \
          --messages N     messages of the generated day [default: {MESSAGES_DEFAULT}]\n  \
          --input FILE     measure on this ITCH 5.0 file, plain, gzip or zstd, not on a generated day\n  \
+         --pace PACE      for the card pipeline: also at this pace, such as poisson:1000000 or bursts:1000:10ms\n  \
          --rounds N       rounds of which the median counts [default: {ROUNDS_DEFAULT}]\n  \
          --help           print this\n\n"
     );
@@ -146,11 +152,14 @@ mod tests {
             panic!("a run");
         };
         assert_eq!((card.name, json), ("book", true));
-        assert_eq!(settings, Settings { messages: 20_000_000, input: Some("day.gz".into()), rounds: 3 });
+        assert_eq!(settings, Settings { messages: 20_000_000, input: Some("day.gz".into()), rounds: 3, pace: None });
 
         let Ok(Command::Run { settings, json, .. }) = parse("book --bench") else { panic!("a run") };
         assert!(!json);
-        assert_eq!(settings, Settings { messages: MESSAGES_DEFAULT, input: None, rounds: ROUNDS_DEFAULT });
+        assert_eq!(settings, Settings { messages: MESSAGES_DEFAULT, input: None, rounds: ROUNDS_DEFAULT, pace: None });
+        let Ok(Command::Run { settings, .. }) = parse("pipeline --pace bursts:10:1ms --bench") else { panic!("a run") };
+        assert_eq!(settings.pace.map(|pace| pace.to_string()).as_deref(), Some("bursts:10:1ms"));
+        assert!(fault("pipeline --pace fast --bench").contains("poisson:RATE"));
     }
 
     #[test]

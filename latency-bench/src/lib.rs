@@ -15,6 +15,7 @@ pub mod command;
 pub mod day;
 pub mod instructions;
 pub mod naive;
+pub mod plain;
 pub mod source_hash;
 mod statistics;
 pub mod walk;

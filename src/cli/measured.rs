@@ -1,65 +1,26 @@
-//! What a replay measured, as a latency report: the run and the machine described, throughput and journal lag sampled on the
-//! thread that waits for the run.
+//! What a replay measured, as a latency report: the run and the machine described, stages, throughput, ring and journal over time.
 
 use super::args::ReplayArgs;
 use std::env;
-use std::path::PathBuf;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tickcore::book::{Anomaly, LOOKAHEAD_EVENTS};
 use tickcore::feed::source::Counts;
 use tickcore::inputs::Inputs;
-use tickcore::journal::Status;
+use tickcore::latency::stages::Measured;
 use tickcore::latency::{
     Calibration, CalibrationFigure, Clock, Counter, Gauge, LoadStep, MachineDescription, Origin, Report,
     RunDescription, Stage, Stalls, events_at,
 };
-use tickcore::outcome::Outcome;
+use tickcore::outcome::{Outcome, StageOutcome};
 use tickcore::pace::RateStep;
+use tickcore::timeline::Moment;
 
-/// Most samples of a run that are kept; then every second one is dropped and half as many are taken.
-const SAMPLES_MAX: usize = 1_024;
-
-/// How far the run was at one moment.
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    at_ns: u64,
-    events: u64,
-    durable: Option<u64>,
-}
-
-/// Looks at a run from outside while it goes on.
+/// What was looked at before a run.
 #[derive(Debug)]
 pub(crate) struct Measurement {
     started_unix_ns: u64,
     /// Speed of the machine before the run; `None` when no report was asked for.
     before: Option<CalibrationFigure>,
-    began: Option<Instant>,
-    samples: Vec<Sample>,
-    /// One sample in so many is kept.
-    stride: u64,
-    seen: u64,
-    journal: Option<JournalStatus>,
-}
-
-/// The journal's status page, once it is there.
-struct JournalStatus {
-    dir: PathBuf,
-    status: Option<Status>,
-}
-
-impl std::fmt::Debug for JournalStatus {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("JournalStatus").field("dir", &self.dir).finish_non_exhaustive()
-    }
-}
-
-impl JournalStatus {
-    fn durable(&mut self) -> Option<u64> {
-        if self.status.is_none() {
-            self.status = Status::open(&self.dir).ok();
-        }
-        Some(self.status.as_ref()?.read().watermarks.durable.get())
-    }
 }
 
 impl Measurement {
@@ -67,38 +28,7 @@ impl Measurement {
     pub(crate) fn begin(args: &ReplayArgs) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let before = args.report.is_some().then(|| CalibrationFigure::measure(&Clock::calibrate()));
-        let journal = args.report.as_ref().and(args.journal.as_ref());
-        Self {
-            started_unix_ns: now.as_nanos() as u64,
-            before,
-            began: None,
-            samples: Vec::new(),
-            stride: 1,
-            seen: 0,
-            journal: journal.map(|dir| JournalStatus { dir: dir.clone(), status: None }),
-        }
-    }
-
-    /// Notes how far the run is. To be called whenever the engine says so.
-    pub(crate) fn note(&mut self, events: u64) {
-        if self.before.is_none() {
-            return;
-        }
-        let began = *self.began.get_or_insert_with(Instant::now);
-        self.seen += 1;
-        if !self.seen.is_multiple_of(self.stride) {
-            return;
-        }
-        if self.samples.len() == SAMPLES_MAX {
-            let mut number = 0;
-            self.samples.retain(|_| {
-                number += 1;
-                number % 2 == 0
-            });
-            self.stride *= 2;
-        }
-        let durable = self.journal.as_mut().and_then(JournalStatus::durable);
-        self.samples.push(Sample { at_ns: began.elapsed().as_nanos() as u64, events, durable });
+        Self { started_unix_ns: now.as_nanos() as u64, before }
     }
 
     /// The report of the run that has ended.
@@ -120,6 +50,7 @@ impl Measurement {
                 expected_interval_ns: args.pace.interval_ns(),
                 lookahead_depth: LOOKAHEAD_EVENTS,
                 sample_interval: args.latency_sample,
+                probe_cost_ns: outcome.probe_cost_ns,
                 notes: notes(outcome),
             },
             machine: MachineDescription {
@@ -131,69 +62,76 @@ impl Measurement {
                 ..MachineDescription::here(machine.clock)
             },
             stages: stages(args, outcome),
-            gauges: self.gauges(outcome),
+            gauges: gauges(outcome),
             counters: counters(outcome, counts),
             stalls: stalls(outcome),
-            load_steps: self.load_steps(args, outcome),
+            load_steps: load_steps(args, outcome),
         };
         report.fill_step_percentiles();
         report
     }
-
-    /// What became of the steps of a pace of steps, as far as the run came.
-    fn load_steps<S>(&self, args: &ReplayArgs, outcome: &Outcome<Inputs, S>) -> Vec<LoadStep> {
-        let samples: Vec<(u64, u64)> = self.samples.iter().map(|sample| (sample.at_ns, sample.events)).collect();
-        let end_ns = samples.last().map_or(outcome.elapsed_ns, |last| last.0);
-        let steps = args.pace.steps();
-        let ends = steps.iter().skip(1).map(|step| step.start_ns).chain([u64::MAX]);
-        let achieved = |(step, next_ns): (&RateStep, u64)| {
-            let length_ns = next_ns.min(end_ns).checked_sub(step.start_ns)?;
-            // A tenth at each end is left out: the samples do not stand at the edges.
-            let (from_ns, to_ns) = (step.start_ns + length_ns / 10, step.start_ns + length_ns / 10 * 9);
-            let events = events_at(&samples, to_ns)? - events_at(&samples, from_ns)?;
-            let achieved = events * 1e9 / to_ns.saturating_sub(from_ns).max(1) as f64;
-            let offered = step.events_per_second as f64;
-            Some(LoadStep { start_ns: step.start_ns, length_ns, offered, achieved, p99_ns: None })
-        };
-        steps.iter().zip(ends).map_while(achieved).collect()
-    }
-
-    fn gauges<S>(&self, outcome: &Outcome<Inputs, S>) -> Vec<Gauge> {
-        let mut samples = self.samples.clone();
-        if samples.len() < 3 && samples.last().is_some_and(|last| last.at_ns < outcome.elapsed_ns) {
-            // A run of a moment has its end for a second sample.
-            samples.push(Sample { at_ns: outcome.elapsed_ns, events: outcome.events, durable: None });
-        }
-        let rate = |pair: &[Sample]| {
-            let elapsed_ns = pair[1].at_ns.saturating_sub(pair[0].at_ns).max(1);
-            (pair[1].at_ns, pair[1].events.saturating_sub(pair[0].events) as f64 * 1e9 / elapsed_ns as f64)
-        };
-        let gauge = |name: &str, unit: &str, points| Gauge {
-            name: name.to_owned(),
-            unit: unit.to_owned(),
-            limit: None,
-            points,
-        };
-        let mut gauges = vec![gauge("throughput", "events per second", samples.windows(2).map(rate).collect())];
-        if self.journal.is_some() {
-            let lag = |sample: &Sample| Some((sample.at_ns, sample.events.saturating_sub(sample.durable?) as f64));
-            let points = samples.iter().filter_map(lag).collect();
-            gauges.push(gauge("journal lag", "events applied and not yet durable", points));
-        }
-        gauges
-    }
 }
 
-fn stages<S>(args: &ReplayArgs, outcome: &Outcome<Inputs, S>) -> Vec<Stage> {
-    let mut stages = Vec::new();
-    if let Some(recorder) = &outcome.tick_to_bbo {
-        stages.push(Stage::new("tick_to_bbo_ns", "event due → BBO visible", Origin::Due, recorder.distribution()));
+/// What became of the steps of a pace of steps, as far as the run came.
+fn load_steps<S>(args: &ReplayArgs, outcome: &Outcome<Inputs, S>) -> Vec<LoadStep> {
+    let samples: Vec<(u64, u64)> = outcome.timeline.iter().map(|moment| (moment.at_ns, moment.events)).collect();
+    let end_ns = samples.last().map_or(outcome.elapsed_ns, |last| last.0);
+    let steps = args.pace.steps();
+    let ends = steps.iter().skip(1).map(|step| step.start_ns).chain([u64::MAX]);
+    let achieved = |(step, next_ns): (&RateStep, u64)| {
+        let length_ns = next_ns.min(end_ns).checked_sub(step.start_ns)?;
+        // A tenth at each end is left out: the samples do not stand at the edges.
+        let (from_ns, to_ns) = (step.start_ns + length_ns / 10, step.start_ns + length_ns / 10 * 9);
+        let events = events_at(&samples, to_ns)? - events_at(&samples, from_ns)?;
+        let achieved = events * 1e9 / to_ns.saturating_sub(from_ns).max(1) as f64;
+        let offered = step.events_per_second as f64;
+        Some(LoadStep { start_ns: step.start_ns, length_ns, offered, achieved, p99_ns: None })
+    };
+    steps.iter().zip(ends).map_while(achieved).collect()
+}
+
+fn gauges<S>(outcome: &Outcome<Inputs, S>) -> Vec<Gauge> {
+    let mut moments = outcome.timeline.clone();
+    if moments.len() < 3 && moments.last().is_some_and(|last| last.at_ns < outcome.elapsed_ns) {
+        // A run of a moment has its end for a second one.
+        moments.push(Moment { at_ns: outcome.elapsed_ns, events: outcome.events, ring_lines: None, durable: None });
     }
-    if args.latency_sample > 0 {
+    let rate = |pair: &[Moment]| {
+        let elapsed_ns = pair[1].at_ns.saturating_sub(pair[0].at_ns).max(1);
+        (pair[1].at_ns, pair[1].events.saturating_sub(pair[0].events) as f64 * 1e9 / elapsed_ns as f64)
+    };
+    let gauge =
+        |name: &str, unit: &str, limit, points| Gauge { name: name.to_owned(), unit: unit.to_owned(), limit, points };
+    let mut gauges = vec![gauge("throughput", "events per second", None, moments.windows(2).map(rate).collect())];
+    if outcome.journal.is_some() {
+        let lag = |moment: &Moment| Some((moment.at_ns, moment.events.saturating_sub(moment.durable?.get()) as f64));
+        let points = moments.iter().filter_map(lag).collect();
+        gauges.push(gauge("journal lag", "events applied and not yet durable", None, points));
+    }
+    if outcome.timeline.iter().any(|moment| moment.ring_lines.is_some()) {
+        let lines = |moment: &Moment| Some((moment.at_ns, moment.ring_lines? as f64));
+        let limit = Some(outcome.machine.ring_lines as f64);
+        let points = moments.iter().filter_map(lines).collect();
+        gauges.push(gauge("ring occupancy", "lines that the slowest reader was not done with", limit, points));
+    }
+    gauges
+}
+
+/// What the run is about comes first, the others in the order of an event's way.
+fn stages<S>(args: &ReplayArgs, outcome: &Outcome<Inputs, S>) -> Vec<Stage> {
+    let apart_ns = args.pace.interval_ns().map(|interval_ns| interval_ns * u64::from(args.latency_sample));
+    let stage = |stage: &StageOutcome| {
+        let (distribution, intervals) = (stage.distribution.clone(), stage.intervals.clone());
+        let measured = Measured { name: stage.name.to_owned(), distribution, intervals };
+        let described = Stage::measured(measured, stage.between, stage.origin, stage.core);
+        // Only what an event's whole time on a core is can hide others that waited behind it.
+        if stage.name == "service_ns" { described.expected_every(apart_ns) } else { described }
+    };
+    let mut stages: Vec<Stage> = outcome.stages.iter().map(stage).collect();
+    stages.sort_by_key(|stage| (stage.name != "tick_to_bbo_ns", stage.name != "service_ns"));
+    if stages.is_empty() && args.latency_sample > 0 {
         let between = "apply begins → BBO visible";
-        let interval_ns = args.pace.interval_ns().map(|interval_ns| interval_ns * u64::from(args.latency_sample));
-        let stage = Stage::new("service_ns", between, Origin::Work, outcome.service.distribution());
-        stages.push(stage.expected_every(interval_ns));
+        stages.push(Stage::new("service_ns", between, Origin::Work, outcome.service()));
     }
     let stalls = [
         ("stalls_idle_ns", "a core with nothing to do did not loop", outcome.stalls_idle()),
@@ -233,6 +171,7 @@ fn counters<S>(outcome: &Outcome<Inputs, S>, counts: &Counts) -> Vec<Counter> {
     if let Some(journal) = &outcome.journal {
         all.push(("journal bytes", journal.bytes));
         all.push(("journal segments", journal.segments));
+        all.push(("sampled events not measured to the disk", journal.unmeasured_events));
     }
     let counter = |(name, value): (&str, u64)| Counter { name: name.to_owned(), value };
     all.into_iter().map(counter).collect()

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let cores = config.shards.count();
     let mut observers = Observer::of_cores(cores, &args.selection.symbols, args.bbo_ring.as_deref())?.into_iter();
     let make = |_| observers.next().expect("one for each book core");
-    let mut measurement = Measurement::begin(args);
+    let measurement = Measurement::begin(args);
     let outcome = engine::run_sharded(&config, inputs, make, |progress| {
         match progress {
             Progress::Notice { text } => eprintln!("tickcore: {text}"),
@@ -68,7 +68,6 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
                 bar.set(bytes_touched, bytes.max(1), "touching memory".to_owned());
             }
             Progress::Running { events } | Progress::Draining { events } => {
-                measurement.note(events);
                 let (done, all) =
                     files.iter().fold((0, 0), |(done, all), file| (done + file.bytes_read(), all + file.file_size()));
                 bar.set(done, all.max(1), format!("{} events", grouped(events)));
@@ -208,6 +207,7 @@ fn report(
         times_are_since_midnight: base == TimeBase::Midnight,
         spread,
         pace: args.pace,
+        sample_interval: args.latency_sample,
     };
     if let Some(journal) = &outcome.journal {
         journal.notices.iter().for_each(|notice| eprintln!("tickcore: {notice}"));

@@ -47,7 +47,7 @@ fn text(report: &Report) -> String {
         ("began", format!("{}, took {:.3} s", utc_text(run.started_unix_ns), run.elapsed_ns as f64 / 1e9)),
         ("run", format!("{}, pace {}, one event in {} sampled", run.topology, run.pace, run.sample_interval)),
         ("machine", format!("{}, {}, {pinned}", machine.cpu, machine.kernel)),
-        ("stamps", format!("{}, {:.1} ns each", machine.clock.source.name(), machine.clock.stamp_cost_ns)),
+        ("stamps", run.stamps(&machine.clock)),
     ];
     if let Some(calibration) = machine.calibration {
         let drift = calibration.drift() * 100.0;

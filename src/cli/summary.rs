@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tickcore::book::{Anomaly, LOOKAHEAD_EVENTS};
 use tickcore::feed::source::{Counts, Format};
 use tickcore::latency::{Recorder, Summary, grouped};
-use tickcore::outcome::{CoreOutcome, End, JournalOutcome, MachineOutcome, Outcome};
+use tickcore::outcome::{CoreOutcome, End, JournalOutcome, MachineOutcome, Outcome, StageOutcome};
 use tickcore::pace::Pace;
 use tickcore::topology::Role;
 
@@ -19,6 +19,7 @@ pub(crate) struct Described<'d> {
     pub(crate) times_are_since_midnight: bool,
     pub(crate) spread: &'d Spread,
     pub(crate) pace: Pace,
+    pub(crate) sample_interval: u32,
 }
 
 /// The JSON object of `replay --json`: its keys are a contract.
@@ -60,13 +61,15 @@ pub(crate) fn json<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
         "ns_per_message": per_message(outcome.elapsed_ns, counts.messages),
         "messages_per_second": per_second(outcome.elapsed_ns, counts.messages),
         "lookahead_events": LOOKAHEAD_EVENTS,
-        "service_ns": latency(&outcome.service),
-        "latency_ns": outcome.tick_to_bbo.as_ref().map(latency),
+        "service_ns": latency(&outcome.service().summary()),
+        "latency_ns": (described.pace != Pace::Max).then(|| latency(&outcome.tick_to_bbo().summary())),
+        "stages_ns": stages(&outcome.stages),
+        "probe_cost_ns": outcome.probe_cost_ns,
         "ring_full_waits": outcome.ring_full_waits,
         "stalls": {
             "threshold_ns": outcome.stall_threshold_ns,
-            "idle_ns": latency(&outcome.stalls_idle()),
-            "working_ns": latency(&outcome.stalls_working()),
+            "idle_ns": latency(&outcome.stalls_idle().summary()),
+            "working_ns": latency(&outcome.stalls_working().summary()),
         },
         "threads": outcome.cores.iter().map(thread).collect::<Vec<_>>(),
         "journal": outcome.journal.as_ref().map(journal),
@@ -93,8 +96,8 @@ fn thread(core: &CoreOutcome) -> Value {
         "events": core.events,
         "batches": core.batches,
         "skipped": core.skipped,
-        "stalls_idle_ns": latency(&core.stalls_idle),
-        "stalls_working_ns": latency(&core.stalls_working),
+        "stalls_idle_ns": latency(&core.stalls_idle.summary()),
+        "stalls_working_ns": latency(&core.stalls_working.summary()),
         "run_delay_ns": core.run_delay_ns,
     })
 }
@@ -124,8 +127,13 @@ fn per_second(elapsed_ns: u64, messages: u64) -> f64 {
     if elapsed_ns == 0 { 0.0 } else { messages as f64 * 1e9 / elapsed_ns as f64 }
 }
 
-fn latency(recorder: &Recorder) -> Value {
-    let Summary { count, p50, p90, p99, p99_9, p99_99, max, beyond_range } = recorder.summary();
+/// By name.
+fn stages(stages: &[StageOutcome]) -> Value {
+    Value::Object(stages.iter().map(|stage| (stage.name.to_owned(), latency(&stage.distribution.summary()))).collect())
+}
+
+fn latency(summary: &Summary) -> Value {
+    let Summary { count, p50, p90, p99, p99_9, p99_99, max, beyond_range } = summary;
     json!({
         "count": count, "p50": p50, "p90": p90, "p99": p99, "p99_9": p99_9, "p99_99": p99_99, "max": max,
         "beyond_range": beyond_range,
@@ -233,16 +241,22 @@ pub(crate) fn text<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
     if outcome.stall_threshold_ns > 0 {
         rows.push(("stalls", stall_line(outcome)));
     }
-    rows.push((
-        "measured",
-        format!(
-            "service time with {LOOKAHEAD_EVENTS} events of lookahead{}; a stamp costs {:.0} ns",
-            if outcome.tick_to_bbo.is_some() { " and tick-to-BBO of every event from when it was due" } else { "" },
-            machine.clock.stamp_cost_ns
-        ),
-    ));
+    rows.push(("measured", measured_line(outcome, described)));
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}
+
+/// What was stamped, and what that cost.
+fn measured_line<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> String {
+    let sampled = match (described.sample_interval, outcome.probe_cost_ns) {
+        (interval @ 1.., Some(cost_ns)) => format!(
+            "stages of one event in {interval} with {LOOKAHEAD_EVENTS} events of lookahead; a stamp and its record cost {cost_ns:.1} ns, the stamp alone {:.1}",
+            outcome.machine.clock.stamp_cost_ns
+        ),
+        _ => "no stages".to_owned(),
+    };
+    let paced = if described.pace == Pace::Max { "" } else { "tick-to-BBO of every event from when it was due; " };
+    format!("{paced}{sampled}")
 }
 
 /// What each book core had of the events.

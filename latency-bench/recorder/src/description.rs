@@ -30,6 +30,9 @@ pub struct RunDescription {
     pub lookahead_depth: usize,
     /// One event in this many was measured at full speed; 0 when none was.
     pub sample_interval: u32,
+    /// What a stamp of a stage and its record cost, measured at the start of the run; `None` when none was taken.
+    #[serde(default)]
+    pub probe_cost_ns: Option<f64>,
     /// What the run had to do without, and what else a reader must know.
     pub notes: Vec<String>,
 }
@@ -78,6 +81,12 @@ impl MachineDescription {
 }
 
 impl RunDescription {
+    /// Which stamps were taken and what they cost, for people; `clock` took them.
+    pub fn stamps(&self, clock: &ClockDescription) -> String {
+        let alone = format!("{}, {:.1} ns each", clock.source.name(), clock.stamp_cost_ns);
+        self.probe_cost_ns.map_or(alone.clone(), |cost_ns| format!("{alone}, {cost_ns:.1} with its record"))
+    }
+
     /// The command as a POSIX shell takes it: words with other than plain characters in single quotes.
     pub fn command_line(&self) -> String {
         self.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
@@ -127,6 +136,15 @@ mod tests {
         ] {
             assert_eq!(quoted(word), text);
         }
+    }
+
+    #[test]
+    fn stamps_say_what_they_cost() {
+        let mut run = crate::report::example().run;
+        let clock = crate::report::example().machine.clock;
+        assert_eq!(run.stamps(&clock), "cycle_counter, 13.5 ns each, 17.5 with its record");
+        run.probe_cost_ns = None;
+        assert_eq!(run.stamps(&clock), "cycle_counter, 13.5 ns each");
     }
 
     #[test]

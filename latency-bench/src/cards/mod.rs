@@ -2,13 +2,15 @@
 
 mod book;
 mod journal;
+mod pipeline;
 mod ring;
 
 use crate::card::Scorecard;
 use std::path::PathBuf;
+use tickcore::pace::Pace;
 
 /// How a card is run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Messages of a generated day.
     pub messages: u64,
@@ -16,6 +18,8 @@ pub struct Settings {
     pub input: Option<PathBuf>,
     /// Rounds of which the median counts.
     pub rounds: usize,
+    /// A shape of load beside those of the figures with goals, for the card `pipeline`.
+    pub pace: Option<Pace>,
 }
 
 /// A scorecard that can be run.
@@ -32,4 +36,4 @@ pub struct Card {
 }
 
 /// All cards.
-pub const CARDS: &[Card] = &[book::CARD, ring::CARD, journal::CARD];
+pub const CARDS: &[Card] = &[book::CARD, ring::CARD, journal::CARD, pipeline::CARD];

@@ -90,6 +90,7 @@ fn percentiles(a: &Stage, b: &Stage, scale: f64, drift: f64, threshold: f64) -> 
         let (other, other_low, other_high) = percentile_with_bounds(&b.distribution, parts)?;
         let name = format!("{} {percentile}", a.name);
         let interval = (other_low / one_high, other_high / one_low);
+        let is_gating = is_gating && a.origin != Origin::Part;
         Some(figure(&name, is_gating, one, other, interval, scale, drift, threshold))
     };
     PERCENTILES.into_iter().filter_map(compared).collect()
@@ -200,6 +201,20 @@ mod tests {
         let names: Vec<&str> = comparison.figures.iter().map(|figure| figure.name.as_str()).collect();
         assert_eq!(names, ["service_ns p50", "service_ns p90"]);
         assert!(comparison.notes.iter().any(|note| note.contains("pace")), "{:?}", comparison.notes);
+    }
+
+    #[test]
+    fn parts_of_the_way_are_shown_and_do_not_decide() {
+        let (mut a, mut b) = (report(10.0, 0.0, 1.0), report(10.0, 0.0, 1.5));
+        assert_eq!(verdict(&a, &b), Verdict::Regression);
+        for report in [&mut a, &mut b] {
+            report.stages[0].origin = Origin::Part;
+            // Something has to decide.
+            report.stages.push(Stage::new("whole_ns", "", Origin::Due, Distribution::of_values(1_000..9_000)));
+        }
+        assert_ne!(verdict(&a, &b), Verdict::Regression);
+        let comparison = compare_reports(["a".to_owned(), "b".to_owned()], [&a, &b], 0.02);
+        assert!(comparison.figures.iter().any(|figure| figure.name == "service_ns p50" && !figure.is_gating));
     }
 
     #[test]

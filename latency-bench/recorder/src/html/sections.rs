@@ -143,6 +143,9 @@ fn remarks(out: &mut String, report: &Report) {
     } else if report.stages.iter().any(|stage| stage.origin == Origin::Work) {
         out.push_str(" What is measured from when the work began hides the events that waited behind a slow one.");
     }
+    if report.stages.iter().any(|stage| stage.origin == Origin::Part) {
+        out.push_str(" Other stages are parts of an event's way, from one stamp to the next.");
+    }
     out.push_str("</p>\n");
     for stage in report.stages.iter().filter(|stage| stage.distribution.beyond_range() > 0) {
         let _ = writeln!(
@@ -357,7 +360,7 @@ pub(super) fn descriptions(out: &mut String, report: &Report) {
         ("kernel", machine.kernel.clone()),
         ("cores", format!("{pinned} to {} of {}", cores.join(", "), machine.cores_available)),
         ("huge pages", format!("{} MiB", machine.huge_page_bytes >> 20)),
-        ("stamps", format!("{}, {:.1} ns each", machine.clock.source.name(), machine.clock.stamp_cost_ns)),
+        ("stamps", run.stamps(&machine.clock)),
     ];
     if !machine.is_pinned {
         rows[2].1 = format!("not pinned, {} there", machine.cores_available);

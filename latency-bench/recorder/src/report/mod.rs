@@ -25,6 +25,9 @@ pub enum Origin {
     Work,
     /// From when the event was due, whether the program was ready for it or not. Waiting is part of it.
     Due,
+    /// From the stamp before: a part of an event's way. It says where time went; what counts is the whole, so two reports'
+    /// parts are shown side by side and decide nothing.
+    Part,
     /// Not an event's: how long a thread did not come round. What the machine does to a run is no property of the program, so
     /// it is shown and not compared.
     Stall,
@@ -280,6 +283,7 @@ pub(crate) fn example() -> Report {
             expected_interval_ns: Some(1_000),
             lookahead_depth: 32,
             sample_interval: 1,
+            probe_cost_ns: Some(17.5),
             notes: vec!["a \"note\" & more".to_owned()],
         },
         machine: MachineDescription {

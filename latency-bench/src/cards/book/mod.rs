@@ -10,7 +10,7 @@
 //! sums must be equal.
 
 mod batch;
-mod single;
+pub(super) mod single;
 mod verify;
 
 use super::{Card, Settings};
@@ -27,6 +27,8 @@ use single::{RoundRatios, SingleMode, SingleResult};
 use tickcore_book::{Bbo, Capacity, Price};
 use tickcore_latency::{Recorder, Summary};
 use verify::Verified;
+
+pub(super) use verify::from_naive;
 
 /// The card.
 pub(super) const CARD: Card = Card {
@@ -217,14 +219,14 @@ fn notes(batch: &[BatchRound], single: &SingleResult) -> Vec<String> {
 /// BBO changes as a consumer sees them: counted, and folded into a word that depends on their order. Cheap, and the same
 /// work for product and baselines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct BboSum {
+pub(in crate::cards) struct BboSum {
     changes: u64,
     folded: u64,
 }
 
 impl BboSum {
     #[inline]
-    fn take(&mut self, [bid_price, bid_quantity, ask_price, ask_quantity]: [u64; 4]) {
+    pub(in crate::cards) fn take(&mut self, [bid_price, bid_quantity, ask_price, ask_quantity]: [u64; 4]) {
         self.changes += 1;
         self.folded = self.folded.rotate_left(1)
             ^ bid_price
@@ -234,19 +236,19 @@ impl BboSum {
     }
 
     #[inline]
-    fn take_ours(&mut self, bbo: &Bbo) {
+    pub(in crate::cards) fn take_ours(&mut self, bbo: &Bbo) {
         self.take(bbo.to_words());
     }
 
     #[inline]
-    fn take_naive(&mut self, bbo: &naive::NaiveBbo) {
+    pub(in crate::cards) fn take_naive(&mut self, bbo: &naive::NaiveBbo) {
         self.take(naive_words(bbo));
     }
 }
 
 /// The words of [`Bbo::to_words`] for a BBO of the naive book.
 #[inline]
-fn naive_words(bbo: &naive::NaiveBbo) -> [u64; 4] {
+pub(in crate::cards) fn naive_words(bbo: &naive::NaiveBbo) -> [u64; 4] {
     let price = |price4: u32| u64::from(price4) * PRICE_UNITS_PER_PRICE4.cast_unsigned();
     [price(bbo.bid_price), bbo.bid_shares, price(bbo.ask_price), bbo.ask_shares]
 }

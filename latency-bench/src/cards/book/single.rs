@@ -31,11 +31,11 @@ const MESSAGES_DIVISOR: u64 = 4;
 
 /// What is measured of one book.
 #[derive(Clone, Debug)]
-pub(super) struct Times {
+pub(in crate::cards) struct Times {
     /// From when the message was due to its BBO visible.
-    pub(super) since_due: Recorder,
+    pub(in crate::cards) since_due: Recorder,
     /// From when the message was taken up to its BBO visible.
-    pub(super) service: Recorder,
+    pub(in crate::cards) service: Recorder,
 }
 
 impl Times {
@@ -51,18 +51,18 @@ impl Times {
 
 /// How the messages come.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SingleMode {
+pub(in crate::cards) struct SingleMode {
     /// Messages that fill the books first.
-    pub(super) warm_up_messages: usize,
+    pub(in crate::cards) warm_up_messages: usize,
     /// Messages of each round.
-    pub(super) round_messages: usize,
+    pub(in crate::cards) round_messages: usize,
     /// Time between two of them.
-    pub(super) interval_ns: u64,
+    pub(in crate::cards) interval_ns: u64,
 }
 
 impl SingleMode {
     /// The mode for a day: its first half fills the books, up to a quarter of it is measured.
-    pub(super) fn for_day(messages: u64, rounds: usize) -> Self {
+    pub(in crate::cards) fn for_day(messages: u64, rounds: usize) -> Self {
         let measured = MESSAGES_MAX.min(messages / MESSAGES_DIVISOR);
         Self {
             warm_up_messages: (messages / WARM_UP_DIVISOR) as usize,
@@ -74,22 +74,22 @@ impl SingleMode {
 
 /// All rounds.
 #[derive(Clone, Debug)]
-pub(super) struct SingleResult {
-    pub(super) ours: Times,
-    pub(super) naive: Times,
+pub(in crate::cards) struct SingleResult {
+    pub(in crate::cards) ours: Times,
+    pub(in crate::cards) naive: Times,
     /// The same loop without any work.
-    pub(super) empty: Times,
+    pub(in crate::cards) empty: Times,
     /// Ours over the naive book for each round.
-    pub(super) ratios: Vec<RoundRatios>,
+    pub(in crate::cards) ratios: Vec<RoundRatios>,
 }
 
 /// Percentiles of ours over the same ones of the naive book, in one round.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RoundRatios {
-    pub(super) service_p50: f64,
-    pub(super) service_p99: f64,
-    pub(super) since_due_p50: f64,
-    pub(super) since_due_p99: f64,
+pub(in crate::cards) struct RoundRatios {
+    pub(in crate::cards) service_p50: f64,
+    pub(in crate::cards) service_p99: f64,
+    pub(in crate::cards) since_due_p50: f64,
+    pub(in crate::cards) since_due_p99: f64,
 }
 
 impl RoundRatios {
@@ -129,7 +129,12 @@ impl OurBooks<'_> {
 }
 
 /// Measures `rounds` rounds in which ours, the naive book and the empty loop take turns on the same messages.
-pub(super) fn measure(day: &Day, capacity: Capacity, mode: &SingleMode, rounds: usize) -> anyhow::Result<SingleResult> {
+pub(in crate::cards) fn measure(
+    day: &Day,
+    capacity: Capacity,
+    mode: &SingleMode,
+    rounds: usize,
+) -> anyhow::Result<SingleResult> {
     let clock = Clock::calibrate();
     let arena = Arena::new(capacity.arena_bytes())?;
     let mut ours = OurBooks {

@@ -90,7 +90,7 @@ fn compare_with_naive(ours: Option<(&Event, Bbo)>, naive: Option<NaiveBbo>) -> a
 }
 
 /// A side without shares is empty: no order has none.
-fn from_naive(bbo: &NaiveBbo) -> Bbo {
+pub(in crate::cards) fn from_naive(bbo: &NaiveBbo) -> Bbo {
     let [bid_price, bid_quantity, ask_price, ask_quantity] = naive_words(bbo);
     let quote = |price: u64, quantity: u64| {
         (quantity > 0).then_some(Quote { price: Price(price.cast_signed()), quantity: Quantity(quantity) })
