@@ -136,6 +136,9 @@ pub struct Options {
     /// With a helper: for how long the segments prepared ahead last at `peak_bytes_per_second`. At least one is
     /// prepared, once an eighth of the first is full; a pool of more is filled at once. Default 200 ms.
     pub prepared_ahead: Duration,
+    /// With a helper: whether it writes the segments that it prepares from end to end. A sync into such a segment is
+    /// quicker, and every byte is written twice. Default true.
+    pub is_prewritten: bool,
     /// The most bytes that come in a second. Default 1 GiB, 16 million events.
     pub peak_bytes_per_second: u64,
     /// Bytes of frames from one entry of a segment's index to the next, at least. Default 1 MiB.
@@ -160,6 +163,7 @@ impl Default for Options {
             retention: Retention::default(),
             helper: None,
             prepared_ahead: Duration::from_millis(200),
+            is_prewritten: true,
             peak_bytes_per_second: 1 << 30,
             backend: Backend::IoUringFixed,
             is_direct: true,
@@ -214,7 +218,11 @@ impl Options {
         (bytes.div_ceil(self.segment_bytes.max(1).into()) as u64).clamp(1, PREPARED_MAX)
     }
 
-    pub(crate) fn check(&self) -> Result<(), OptionError> {
+    /// Whether a journal can be written so.
+    ///
+    /// # Errors
+    /// See [`OptionError`].
+    pub fn check(&self) -> Result<(), OptionError> {
         let frame_bytes = u64::from(self.frame_bytes);
         if self.frame_bytes == 0 || self.frame_bytes > FRAME_BYTES_MAX || !frame_bytes.is_multiple_of(WRITE_UNIT_BYTES)
         {

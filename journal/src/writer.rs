@@ -645,7 +645,10 @@ impl Writer {
                 self.fail_operation(token, io::ErrorKind::WriteZero.into());
             }
             (_, Ok(done)) => self.complete_other(token, done),
-            (Token::Spare, Err(cause)) => self.spare = Spare::Failed(Some(cause)),
+            (Token::Spare, Err(cause)) => {
+                self.warn_of_spare(&cause);
+                self.spare = Spare::Failed(Some(cause));
+            }
             (_, Err(cause)) => {
                 if !stands(Defence::Poison) {
                     self.group = None;

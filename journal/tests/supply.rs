@@ -110,7 +110,7 @@ fn a_pool_that_the_disk_has_no_room_for_is_foreseen() {
         writer.poll().unwrap();
         assert!(start.elapsed() < Duration::from_secs(20));
     }
-    assert!(writer.warning().is_some_and(|warning| warning.contains("free")), "{:?}", writer.warning());
+    assert!(writer.warning().is_some_and(|warning| warning.cause.contains("free")), "{:?}", writer.warning());
     append(&mut writer, 100);
     assert_eq!(writer.finish().unwrap().durable, Sequence(100), "what fits is still written");
     thread.join().unwrap();

@@ -1,5 +1,6 @@
 //! The result of a replay: one JSON object, or a table for people.
 
+use super::on_seal::Sealed;
 use super::shard_map::Spread;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ pub(crate) struct Described<'d> {
     pub(crate) times_are_since_midnight: bool,
     pub(crate) spread: &'d Spread,
     pub(crate) pace: Pace,
+    /// Commands run for sealed segments.
+    pub(crate) sealed: Option<Sealed>,
 }
 
 /// The JSON object of `replay --json`: its keys are a contract.
@@ -63,13 +66,15 @@ pub(crate) fn json<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
         "service_ns": latency(&outcome.service),
         "latency_ns": outcome.tick_to_bbo.as_ref().map(latency),
         "ring_full_waits": outcome.ring_full_waits,
+        "ring_full_ns": outcome.ring_full_ns,
+        "unjournaled": outcome.is_unjournaled,
         "stalls": {
             "threshold_ns": outcome.stall_threshold_ns,
             "idle_ns": latency(&outcome.stalls_idle()),
             "working_ns": latency(&outcome.stalls_working()),
         },
         "threads": outcome.cores.iter().map(thread).collect::<Vec<_>>(),
-        "journal": outcome.journal.as_ref().map(journal),
+        "journal": outcome.journal.as_ref().map(|outcome| journal(outcome, described.sealed)),
         "machine": {
             "cpu": machine.cpu,
             "topology": machine.topology.name(),
@@ -132,7 +137,7 @@ fn latency(recorder: &Recorder) -> Value {
     })
 }
 
-fn journal(journal: &JournalOutcome) -> Value {
+fn journal(journal: &JournalOutcome, sealed: Option<Sealed>) -> Value {
     json!({
         "dir": journal.dir.display().to_string(),
         "first_sequence": journal.first_sequence.map(|sequence| sequence.get()),
@@ -142,7 +147,12 @@ fn journal(journal: &JournalOutcome) -> Value {
         "compared_events": journal.compared_events,
         "bytes": journal.bytes,
         "segments": journal.segments,
+        "failed": journal.error.is_some(),
         "errors": journal.error.iter().collect::<Vec<_>>(),
+        "warnings": journal.warnings,
+        "full_waits": journal.full_waits,
+        "full_ns": journal.full_wait_ns,
+        "on_seal": sealed.map(|Sealed { commands, failed }| json!({ "commands": commands, "failed": failed })),
     })
 }
 
@@ -222,8 +232,18 @@ pub(crate) fn text<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
                 journal.backend
             ),
         ));
+        if journal.full_waits > 0 {
+            rows.push(("journal full", full_line(outcome, journal)));
+        }
         if let Some(error) = &journal.error {
             rows.push(("journal error", error.clone()));
+        }
+        if outcome.is_unjournaled {
+            let what = format!("what comes behind event {} may be in no journal", journal.durable_sequence);
+            rows.push(("UNJOURNALED", what));
+        }
+        if let Some(Sealed { commands, failed }) = described.sealed {
+            rows.push(("on seal", format!("{commands} commands were run, {failed} failed")));
         }
     }
     rows.push(("machine", machine_line(machine)));
@@ -243,6 +263,16 @@ pub(crate) fn text<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
     ));
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}
+
+/// How long the journal had no room, and what that cost the feed.
+fn full_line<R, S>(outcome: &Outcome<R, S>, journal: &JournalOutcome) -> String {
+    let ms = |ns: u64| ns as f64 / 1e6;
+    let (waits, full) = (grouped(journal.full_waits), ms(journal.full_wait_ns));
+    format!(
+        "its buffer {waits} times, {full:.1} ms; the feed waited {:.1} ms for a full ring",
+        ms(outcome.ring_full_ns)
+    )
 }
 
 /// What each book core had of the events.

@@ -508,7 +508,7 @@ impl MediumFile for SimulatedFile {
         self.disk.state().set_length(self.file, length)
     }
 
-    fn allocate(&self, length: u64) -> io::Result<bool> {
+    fn allocate(&self, length: u64, _is_wanted: bool) -> io::Result<bool> {
         self.disk.state().set_length(self.file, length).map(|()| true)
     }
 
