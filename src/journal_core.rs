@@ -7,13 +7,14 @@ use crate::outcome::JournalOutcome;
 use crate::stat::Counter;
 use crate::topology::Plan;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tickcore_book::Sequence;
 use tickcore_feed::ring::{Reader as RingReader, Wait as RingWait};
 use tickcore_journal::{
-    AppendError, CreateError, Helper, HelperHandle, Metadata, Notice, OnSealed, OpenError, Options, ReadError,
-    Reader as JournalReader, RecoverError, Recovery, ResumeError, Retention, WriteError, Writer,
+    AppendError, CreateError, Helper, HelperHandle, Metadata, Notice, OnSealed, OpenError, Options, PortableThread,
+    ReadError, Reader as JournalReader, RecoverError, Recovery, ResumeError, Retention, WriteError, Writer,
 };
 
 /// Events taken from the ring before the writer is polled.
@@ -133,6 +134,8 @@ pub(crate) struct JournalRun {
     error: Option<String>,
     /// The thread that prepares segments, if it is this run's own.
     helper: Option<JoinHandle<()>>,
+    /// The thread that writes for the portable backend, if it came to that.
+    disk: DiskThread,
 }
 
 impl JournalRun {
@@ -151,6 +154,8 @@ impl JournalRun {
             (helper, config.options.helper) = (Some(thread), Some(handle));
             config.options.is_prewritten &= is_paced;
         }
+        let disk = DiskThread::default();
+        config.options.portable_thread.get_or_insert_with(|| disk.when_needed());
         let config = &config;
         let resumed = if config.resume { resume(config)? } else { None };
         let (writer, found) = match resumed {
@@ -174,6 +179,7 @@ impl JournalRun {
             spins: plan.journal_spins,
             error: None,
             helper,
+            disk,
         })
     }
 
@@ -385,6 +391,7 @@ impl JournalRun {
         };
         let discarded = if self.found.is_none() { self.writer.discard(&self.dir) } else { Ok(()) };
         self.helper.map(JoinHandle::join);
+        self.disk.join();
         JournalOutcome { error: discarded.err().map(|error| error.to_string()), ..outcome }
     }
 
@@ -394,7 +401,7 @@ impl JournalRun {
         // The feed no longer waits for this journal.
         self.ring = None;
         self.warn(control);
-        let Self { dir, writer, policy, compared_events, mut error, helper, .. } = self;
+        let Self { dir, writer, policy, compared_events, mut error, helper, disk, .. } = self;
         let mut watermarks = writer.watermarks();
         let last_sequence = Sequence(writer.next_sequence().get() - 1);
         let backend = writer.backend();
@@ -413,6 +420,7 @@ impl JournalRun {
             drop(writer);
         }
         helper.map(JoinHandle::join);
+        disk.join();
         JournalOutcome {
             dir,
             first_sequence: None,
@@ -449,12 +457,44 @@ fn ended_within(ring: &RingReader, last: Sequence, control: &Control) -> Result<
 pub fn start_helper(on_sealed: Option<OnSealed>) -> std::io::Result<(JoinHandle<()>, HelperHandle)> {
     let (helper, handle) = Helper::new(PREPARED_BYTES_PER_SECOND, on_sealed);
     let thread = thread::Builder::new().name("tickcore-prep".to_owned()).spawn(move || {
-        if let Ok(cores) = rustix::thread::sched_getaffinity(Some(rustix::process::getpid())) {
-            let _ = rustix::thread::sched_setaffinity(None, &cores);
-        }
+        floats();
         helper.run();
     })?;
     Ok((thread, handle))
+}
+
+/// Lets the calling thread run on every core of the process: threads inherit the mask of whoever starts them.
+fn floats() {
+    if let Ok(cores) = rustix::thread::sched_getaffinity(Some(rustix::process::getpid())) {
+        let _ = rustix::thread::sched_setaffinity(None, &cores);
+    }
+}
+
+/// The thread that writes a journal without io_uring.
+#[derive(Clone, Debug, Default)]
+struct DiskThread(Arc<Mutex<Option<JoinHandle<()>>>>);
+
+impl DiskThread {
+    /// Starts it when the journal asks for it.
+    fn when_needed(&self) -> PortableThread {
+        let place = Arc::clone(&self.0);
+        PortableThread::new(move |disk| {
+            let thread = thread::Builder::new().name("tickcore-disk".to_owned()).spawn(move || {
+                floats();
+                disk.run();
+            })?;
+            if let Ok(mut place) = place.lock() {
+                *place = Some(thread);
+            }
+            Ok(())
+        })
+    }
+
+    /// Waits for its end, which comes with the writer's.
+    fn join(self) {
+        let thread = self.0.lock().ok().and_then(|mut place| place.take());
+        thread.map(JoinHandle::join);
+    }
 }
 
 /// The journal that is there, recovered; `None` where none was begun yet, so that a run which is always started with
