@@ -298,6 +298,9 @@ fn recycle(
     if old_length < length {
         file.allocate(length, true)?;
         fill(file.as_ref(), old_length, length, pace)?;
+    } else if old_length > length {
+        // Segments were longer once. Readers take a file of another length than was prepared for a trimmed one.
+        file.set_length(length)?;
     }
     file.sync()?;
     medium.rename(recycled, name)
