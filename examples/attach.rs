@@ -37,7 +37,7 @@ fn print_updates(ring: &Attached) -> Result<(), Box<dyn std::error::Error>> {
     let (mut reader, mut watch) = (ring.reader(), ring.watch());
     let mut output = BufWriter::new(io::stdout().lock());
     let mut updates: u64 = 0;
-    writeln!(output, "exchange_time,cause,instrument,bid_px,bid_sz,ask_px,ask_sz,stale")?;
+    writeln!(output, "exchange_time,cause,instrument,bid_px,bid_sz,ask_px,ask_sz,stale,unjournaled")?;
     while !reader.is_closed_and_drained() {
         let mut written = Ok(());
         let result = reader.poll(usize::MAX, |_, event| {
@@ -68,12 +68,12 @@ fn print_updates(ring: &Attached) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn write_update(output: &mut impl Write, update: &BboUpdate) -> io::Result<()> {
-    let BboUpdate { exchange_time, cause, instrument, bbo, is_stale } = update;
+    let BboUpdate { exchange_time, cause, instrument, bbo, is_stale, is_unjournaled } = update;
     write!(output, "{},{},{}", exchange_time.0, cause.0, instrument.0)?;
     for Quote { price, quantity } in [bbo.bid, bbo.ask].into_iter().map(|quote| quote.unwrap_or(NONE)) {
         write!(output, ",{price},{}", quantity.0)?;
     }
-    writeln!(output, ",{}", u8::from(*is_stale))
+    writeln!(output, ",{},{}", u8::from(*is_stale), u8::from(*is_unjournaled))
 }
 
 /// What an empty side is printed as.

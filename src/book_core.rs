@@ -137,6 +137,9 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         through: Sequence,
         meter: &mut Meter<'_>,
     ) -> bool {
+        if self.control.is_unjournaled() {
+            self.books.set_unjournaled();
+        }
         // Events that come alone have nothing to look ahead to.
         let looks_ahead = events.len() > 1;
         if looks_ahead {

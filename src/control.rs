@@ -2,8 +2,8 @@
 
 use crate::pace::Schedule;
 use crossbeam_utils::CachePadded;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
 use tickcore_latency::Ticks;
@@ -34,6 +34,9 @@ pub(crate) struct Control {
     ended: Box<[AtomicBool]>,
     schedule: OnceLock<(Ticks, Schedule)>,
     is_input_complete: AtomicBool,
+    is_unjournaled: CachePadded<AtomicBool>,
+    /// What threads have to say while they run.
+    told: Mutex<Vec<String>>,
     waiter: Thread,
 }
 
@@ -51,6 +54,8 @@ impl Control {
             ended: (0..threads).map(|_| AtomicBool::new(false)).collect(),
             schedule: OnceLock::new(),
             is_input_complete: AtomicBool::new(false),
+            is_unjournaled: CachePadded::new(AtomicBool::new(false)),
+            told: Mutex::new(Vec::new()),
             waiter: thread::current(),
         }
     }
@@ -140,6 +145,30 @@ impl Control {
     /// Whether the source was read to its end: asked once the ring is closed and empty.
     pub(crate) fn is_input_complete(&self) -> bool {
         self.is_input_complete.load(Ordering::Acquire)
+    }
+
+    /// Flags the run: its journal has failed, and it goes on without.
+    pub(crate) fn set_unjournaled(&self) {
+        self.is_unjournaled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the run goes on without its journal.
+    #[inline]
+    pub(crate) fn is_unjournaled(&self) -> bool {
+        self.is_unjournaled.load(Ordering::Relaxed)
+    }
+
+    /// Leaves something for the waiting thread to say. False when that cannot be done without waiting.
+    #[cold]
+    pub(crate) fn tell(&self, text: &str) -> bool {
+        let Ok(mut told) = self.told.try_lock() else { return false };
+        told.push(text.to_owned());
+        true
+    }
+
+    /// Takes what threads left to be said.
+    pub(crate) fn take_told(&self) -> Vec<String> {
+        self.told.lock().map(|mut told| core::mem::take(&mut *told)).unwrap_or_default()
     }
 
     /// Says that `bytes` more will be touched by a thread.

@@ -148,7 +148,7 @@ pub enum EngineError {
 /// How far a run is, for whoever waits for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Something has to be done without; comes first, once for each.
+    /// Something has to be done without, or stands in the way of going on for long; each is told once.
     Notice {
         /// What, and the cure.
         text: String,

@@ -1,19 +1,21 @@
 //! The thread that carries events from the ring into the journal.
 
 use crate::control::Control;
+use crate::journal_policy::{FullTime, JournalPolicy, OnFailure};
 use crate::meter::Meter;
 use crate::outcome::JournalOutcome;
 use crate::probes::JournalProbe;
 use crate::stat::Counter;
 use crate::topology::Plan;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tickcore_book::Sequence;
 use tickcore_feed::ring::{Reader as RingReader, Wait as RingWait};
 use tickcore_journal::{
-    AppendError, CreateError, Helper, HelperHandle, Metadata, OnSealed, OpenError, Options, ReadError,
-    Reader as JournalReader, RecoverError, Recovery, ResumeError, WriteError, Writer,
+    AppendError, CreateError, Helper, HelperHandle, Metadata, Notice, OnSealed, OpenError, Options, PortableThread,
+    ReadError, Reader as JournalReader, RecoverError, Recovery, ResumeError, Retention, WriteError, Writer,
 };
 
 /// Events taken from the ring before the writer is polled.
@@ -25,6 +27,9 @@ const SPINS_MAX: u32 = 256;
 /// Bytes a second that segments are prepared at while one is ready.
 const PREPARED_BYTES_PER_SECOND: u64 = 1 << 30;
 
+/// Warnings of one run at most: each kind of trouble is told of once.
+const WARNINGS_MAX: usize = 8;
+
 /// Where the journal of a run is, and how it is written.
 #[derive(Clone, Debug)]
 pub struct JournalConfig {
@@ -33,10 +38,13 @@ pub struct JournalConfig {
     /// Whether to go on behind its last record.
     pub resume: bool,
     /// How it is written. Without a helper in it, a paced run starts one that prepares segments ahead: syncs are quicker
-    /// then, and every byte is written twice. At full speed the disk is better used for the records alone.
+    /// then, and every byte is written twice. At full speed the disk is better used for the records alone; then one is
+    /// started for retention only, and writes nothing ahead.
     pub options: Options,
     /// What a new journal's header says.
     pub metadata: Metadata,
+    /// What is done when it does not keep up, or fails.
+    pub policy: JournalPolicy,
 }
 
 /// Why the journal of a run could not be begun.
@@ -84,6 +92,10 @@ enum CarryError {
     Write(#[from] WriteError),
     #[error(transparent)]
     Append(#[from] AppendError),
+    #[error(
+        "the journal's buffer was full for {waited:?}, which is more than it may be: give it more with --journal-buffer, a faster disk, or longer with --journal-full; what is in the buffer is still written"
+    )]
+    Full { waited: Duration },
     #[error("reading what is there to compare it: {0}")]
     Read(#[from] ReadError),
     #[error(
@@ -96,11 +108,25 @@ enum CarryError {
     Longer { last: Sequence, end: Sequence },
 }
 
+impl CarryError {
+    /// Whether the journal itself failed. Otherwise it is another input's, which no policy goes on with.
+    const fn is_of_the_journal(&self) -> bool {
+        matches!(self, Self::Write(_) | Self::Append(_) | Self::Full { .. })
+    }
+}
+
 /// A journal being written from the ring.
 pub(crate) struct JournalRun<'r> {
     dir: PathBuf,
-    ring: RingReader,
+    /// Gone once the journal has failed: then nobody waits for it.
+    ring: Option<RingReader>,
     writer: Writer,
+    policy: JournalPolicy,
+    full: FullTime,
+    /// What was told, each kind once.
+    warnings: Vec<Notice>,
+    /// The journal failed, and yet its writer can go on: what is in its buffer is still to be written.
+    is_writer_sound: bool,
     /// The journal as it was found, to be compared with the input up to its end.
     found: Option<(JournalReader, Sequence)>,
     compared_events: u64,
@@ -110,6 +136,8 @@ pub(crate) struct JournalRun<'r> {
     probe: JournalProbe<'r>,
     /// The thread that prepares segments, if it is this run's own.
     helper: Option<JoinHandle<()>>,
+    /// The thread that writes for the portable backend, if it came to that.
+    disk: DiskThread,
 }
 
 impl<'r> JournalRun<'r> {
@@ -118,15 +146,19 @@ impl<'r> JournalRun<'r> {
         config: &JournalConfig,
         ring: RingReader,
         plan: &Plan,
-        prepares_ahead: bool,
+        is_paced: bool,
         probe: JournalProbe<'r>,
     ) -> Result<Self, JournalError> {
         let mut config = config.clone();
         let mut helper = None;
-        if prepares_ahead && config.options.helper.is_none() {
+        let is_limited = config.options.retention != Retention::default();
+        if (is_paced || is_limited) && config.options.helper.is_none() {
             let (thread, handle) = start_helper(None).map_err(JournalError::Helper)?;
             (helper, config.options.helper) = (Some(thread), Some(handle));
+            config.options.is_prewritten &= is_paced;
         }
+        let disk = DiskThread::default();
+        config.options.portable_thread.get_or_insert_with(|| disk.when_needed());
         let config = &config;
         let resumed = if config.resume { resume(config)? } else { None };
         let (writer, found) = match resumed {
@@ -138,8 +170,12 @@ impl<'r> JournalRun<'r> {
         };
         Ok(Self {
             dir: config.dir.clone(),
-            ring,
+            ring: Some(ring),
             writer,
+            policy: config.policy,
+            full: FullTime::default(),
+            warnings: Vec::with_capacity(WARNINGS_MAX),
+            is_writer_sound: true,
             found,
             compared_events: 0,
             wait: plan.wait,
@@ -147,27 +183,68 @@ impl<'r> JournalRun<'r> {
             error: None,
             probe,
             helper,
+            disk,
         })
     }
 
     /// Carries events until the ring is closed and empty and all is written, or the run is abandoned, or the journal
-    /// fails: then the run is stopped.
+    /// fails: then its policy says what becomes of the run.
     pub(crate) fn carry(&mut self, control: &Control, meter: &mut Meter<'_>) {
+        let Some(mut ring) = self.ring.take() else { return };
         let carried = self
-            .compare(control, meter)
-            .and_then(|()| self.append_all(control, meter))
+            .compare(&mut ring, control, meter)
+            .and_then(|()| self.append_all(&mut ring, control, meter))
             .and_then(|()| self.write_all(control, meter));
-        if let Err(error) = carried {
+        let Err(error) = carried else {
+            self.ring = Some(ring);
+            return;
+        };
+        self.is_writer_sound = matches!(error, CarryError::Full { .. });
+        self.has_failed(error.to_string(), error.is_of_the_journal(), control);
+        // Nobody waits for this journal any more.
+        drop(ring);
+        if self.is_writer_sound
+            && let Err(error) = self.write_all(control, meter)
+        {
+            self.is_writer_sound = false;
             self.error = Some(error.to_string());
-            control.stop();
+        }
+    }
+
+    /// Stops the run, or flags it and lets it go on.
+    fn has_failed(&mut self, error: String, is_of_the_journal: bool, control: &Control) {
+        match self.policy.on_failure {
+            OnFailure::CarryOn if is_of_the_journal => {
+                control.set_unjournaled();
+                let durable = self.writer.durable();
+                control.tell(&format!(
+                    "{error}; the run goes on UNJOURNALED, as asked: what comes behind event {durable} may be in no journal"
+                ));
+            }
+            OnFailure::Stop | OnFailure::CarryOn => control.stop(),
+        }
+        self.error = Some(error);
+    }
+
+    /// Tells of what stands in the way of going on for long: each cure once.
+    #[cold]
+    fn warn(&mut self, control: &Control) {
+        let Some(warning) = self.writer.warning() else { return };
+        let is_new = self.warnings.iter().all(|told| told.cure != warning.cure);
+        if is_new && self.warnings.len() < WARNINGS_MAX && control.tell(&warning.to_string()) {
+            self.warnings.push(warning.clone());
         }
     }
 
     /// Reads events that the journal has already and compares them with the input's.
-    fn compare(&mut self, control: &Control, meter: &mut Meter<'_>) -> Result<(), CarryError> {
+    fn compare(&mut self, ring: &mut RingReader, control: &Control, meter: &mut Meter<'_>) -> Result<(), CarryError> {
         let Some((mut journal, last)) = self.found.take() else { return Ok(()) };
+        // What retention has let go cannot be compared.
+        if !self.pass_over(ring, journal.next_sequence(), last, control, meter)? {
+            return Ok(());
+        }
         let mut waiter = self.wait.waiter();
-        while self.ring.next_sequence() <= last {
+        while ring.next_sequence() <= last {
             let Some(records) = journal.next_batch()? else { break };
             let mut rest = records;
             while let Some(first) = rest.first()
@@ -175,7 +252,7 @@ impl<'r> JournalRun<'r> {
             {
                 let mut same = 0;
                 let mut differs = None;
-                let count = self.ring.poll(rest.len().min(BATCH_EVENTS), |sequence, event| {
+                let count = ring.poll(rest.len().min(BATCH_EVENTS), |sequence, event| {
                     let record = &rest[same];
                     same += 1;
                     if differs.is_none() && (record.sequence != sequence || record.event != *event) {
@@ -192,36 +269,68 @@ impl<'r> JournalRun<'r> {
                 } else if count > 0 {
                     waiter.reset();
                     meter.worked();
-                } else if !self.ring.is_closed_and_drained() {
+                } else if !ring.is_closed_and_drained() {
                     waiter.idle();
                     meter.idle();
-                } else if !control.is_input_complete() {
-                    // The run ended before it got there, for whatever reason: what was compared was equal.
-                    return Ok(());
                 } else {
-                    let end = Sequence(self.ring.next_sequence().get() - 1);
-                    return Err(CarryError::Longer { last, end });
+                    return ended_within(ring, last, control);
                 }
             }
         }
         Ok(())
     }
 
-    fn append_all(&mut self, control: &Control, meter: &mut Meter<'_>) -> Result<(), CarryError> {
+    /// Takes the events before `first`. False when the run ended or was abandoned before.
+    fn pass_over(
+        &mut self,
+        ring: &mut RingReader,
+        first: Sequence,
+        last: Sequence,
+        control: &Control,
+        meter: &mut Meter<'_>,
+    ) -> Result<bool, CarryError> {
+        let mut waiter = self.wait.waiter();
+        while ring.next_sequence() < first {
+            let left = (first.get() - ring.next_sequence().get()) as usize;
+            if ring.poll(left.min(BATCH_EVENTS), |_, _| ()) > 0 {
+                waiter.reset();
+                meter.worked();
+            } else if control.is_abandoned() {
+                return Ok(false);
+            } else if ring.is_closed_and_drained() {
+                return ended_within(ring, last, control).map(|()| false);
+            } else {
+                waiter.idle();
+                meter.idle();
+            }
+        }
+        Ok(true)
+    }
+
+    fn append_all(
+        &mut self,
+        ring: &mut RingReader,
+        control: &Control,
+        meter: &mut Meter<'_>,
+    ) -> Result<(), CarryError> {
         let mut waiter = self.wait.waiter();
         let mut idle_turns = 0;
-        let mut full_waits = 0;
-        let mut was_full = false;
         meter.restart();
         while !control.is_abandoned() {
             let room = self.writer.room().min(BATCH_EVENTS);
-            if room == 0 && !was_full {
-                full_waits += 1;
-                meter.set(Counter::FullWaits, full_waits);
+            if let Some(waited) = self.full.note(room == 0)
+                && self.policy.full_wait_max.is_some_and(|most| waited > most)
+            {
+                return Err(CarryError::Full { waited });
             }
-            was_full = room == 0;
+            if room == 0 {
+                meter.set(Counter::FullWaits, self.full.waits);
+            }
+            if self.writer.warning().is_some() {
+                self.warn(control);
+            }
             let mut refused = Ok(());
-            let count = self.ring.poll(room, |sequence, event| {
+            let count = ring.poll(room, |sequence, event| {
                 if refused.is_ok() {
                     refused = self.writer.append(sequence, event);
                     self.probe.appended(sequence);
@@ -234,7 +343,7 @@ impl<'r> JournalRun<'r> {
                 waiter.reset();
                 meter.worked();
                 meter.batch(count, 0, Sequence(self.writer.next_sequence().get() - 1));
-            } else if self.ring.is_closed_and_drained() {
+            } else if ring.is_closed_and_drained() {
                 return Ok(());
             } else if self.spins && idle_turns < SPINS_MAX {
                 idle_turns += 1;
@@ -281,36 +390,49 @@ impl<'r> JournalRun<'r> {
             bytes: 0,
             segments: 0,
             error: None,
+            full_waits: 0,
+            full_wait_ns: 0,
+            warnings: Vec::new(),
             backend: self.writer.backend(),
             notices: Vec::new(),
         };
         let discarded = if self.found.is_none() { self.writer.discard(&self.dir) } else { Ok(()) };
         self.helper.map(JoinHandle::join);
+        self.disk.join();
         JournalOutcome { error: discarded.err().map(|error| error.to_string()), ..outcome }
     }
 
     /// Makes everything durable and seals the journal. After a failure, or when the run was abandoned, it is left as after
     /// a crash.
-    pub(crate) fn finish(self, control: &Control) -> JournalOutcome {
-        let Self { dir, ring, mut writer, compared_events, mut error, helper, mut probe, .. } = self;
+    pub(crate) fn finish(mut self, control: &Control) -> JournalOutcome {
         // The feed no longer waits for this journal.
-        drop(ring);
+        self.ring = None;
+        self.warn(control);
+        let Self {
+            dir, mut writer, policy, is_writer_sound, compared_events, mut error, helper, disk, mut probe, ..
+        } = self;
         let mut watermarks = writer.watermarks();
         let last_sequence = Sequence(writer.next_sequence().get() - 1);
         let backend = writer.backend();
         let notices = writer.notices().iter().map(ToString::to_string).collect();
-        if error.is_none() && !control.is_abandoned() {
+        if is_writer_sound && !control.is_abandoned() {
             // What is measured ends with the sync, not with all that comes to an end behind it.
             let flushed = if probe.is_waiting() { writer.flush() } else { Ok(watermarks) };
             flushed.iter().for_each(|&flushed| probe.reached(flushed));
             match flushed.and_then(|_| writer.finish()) {
                 Ok(end) => watermarks = end,
-                Err(failure) => error = Some(failure.to_string()),
+                Err(failure) => {
+                    if policy.on_failure == OnFailure::CarryOn {
+                        control.set_unjournaled();
+                    }
+                    error = Some(failure.to_string());
+                }
             }
         } else {
             drop(writer);
         }
         helper.map(JoinHandle::join);
+        disk.join();
         JournalOutcome {
             dir,
             first_sequence: None,
@@ -322,10 +444,22 @@ impl<'r> JournalRun<'r> {
             bytes: 0,
             segments: 0,
             error,
+            full_waits: self.full.waits,
+            full_wait_ns: self.full.total_ns(),
+            warnings: self.warnings.iter().map(ToString::to_string).collect(),
             backend,
             notices,
         }
     }
+}
+
+/// The ring came to its end before the journal's: the input is another one, unless the run ended for some other reason;
+/// then what was compared was equal.
+fn ended_within(ring: &RingReader, last: Sequence, control: &Control) -> Result<(), CarryError> {
+    if !control.is_input_complete() {
+        return Ok(());
+    }
+    Err(CarryError::Longer { last, end: Sequence(ring.next_sequence().get() - 1) })
 }
 
 /// Starts the thread that prepares segments ahead, lets old ones go, and calls `on_sealed` with each that is sealed. It
@@ -336,12 +470,44 @@ impl<'r> JournalRun<'r> {
 pub fn start_helper(on_sealed: Option<OnSealed>) -> std::io::Result<(JoinHandle<()>, HelperHandle)> {
     let (helper, handle) = Helper::new(PREPARED_BYTES_PER_SECOND, on_sealed);
     let thread = thread::Builder::new().name("tickcore-prep".to_owned()).spawn(move || {
-        if let Ok(cores) = rustix::thread::sched_getaffinity(Some(rustix::process::getpid())) {
-            let _ = rustix::thread::sched_setaffinity(None, &cores);
-        }
+        floats();
         helper.run();
     })?;
     Ok((thread, handle))
+}
+
+/// Lets the calling thread run on every core of the process: threads inherit the mask of whoever starts them.
+fn floats() {
+    if let Ok(cores) = rustix::thread::sched_getaffinity(Some(rustix::process::getpid())) {
+        let _ = rustix::thread::sched_setaffinity(None, &cores);
+    }
+}
+
+/// The thread that writes a journal without io_uring.
+#[derive(Clone, Debug, Default)]
+struct DiskThread(Arc<Mutex<Option<JoinHandle<()>>>>);
+
+impl DiskThread {
+    /// Starts it when the journal asks for it.
+    fn when_needed(&self) -> PortableThread {
+        let place = Arc::clone(&self.0);
+        PortableThread::new(move |disk| {
+            let thread = thread::Builder::new().name("tickcore-disk".to_owned()).spawn(move || {
+                floats();
+                disk.run();
+            })?;
+            if let Ok(mut place) = place.lock() {
+                *place = Some(thread);
+            }
+            Ok(())
+        })
+    }
+
+    /// Waits for its end, which comes with the writer's.
+    fn join(self) {
+        let thread = self.0.lock().ok().and_then(|mut place| place.take());
+        thread.map(JoinHandle::join);
+    }
 }
 
 /// The journal that is there, recovered; `None` where none was begun yet, so that a run which is always started with

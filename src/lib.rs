@@ -20,6 +20,7 @@ mod feed_core;
 mod filter;
 pub mod inputs;
 mod journal_core;
+mod journal_policy;
 pub mod journal_source;
 mod loops;
 pub mod machine;
@@ -41,4 +42,5 @@ mod warm_up;
 
 pub use book_core::StrictAnomaly;
 pub use journal_core::{JournalConfig, JournalError, start_helper};
+pub use journal_policy::{JournalPolicy, OnFailure};
 pub use threads::ThreadHook;

@@ -146,6 +146,12 @@ pub struct JournalOutcome {
     pub segments: u64,
     /// What went wrong; the watermarks stopped there.
     pub error: Option<String>,
+    /// How often its buffer was full.
+    pub full_waits: u64,
+    /// For how long, in all. Meanwhile events wait in the ring, and when that is full as well, the feed waits.
+    pub full_wait_ns: u64,
+    /// What stood in the way of going on for long, with the cure.
+    pub warnings: Vec<String>,
     /// How it was written.
     pub backend: Backend,
     /// What had to be done without, with the cure.
@@ -198,6 +204,11 @@ pub struct Outcome<R, S> {
     pub timeline: Vec<Moment>,
     /// How often the ring was full.
     pub ring_full_waits: u64,
+    /// For how long, in all: so long the feed waited for books and journal.
+    pub ring_full_ns: u64,
+    /// Whether the journal failed and the run went on without it, as its policy was: what comes behind the journal's durable
+    /// sequence may be in no journal.
+    pub is_unjournaled: bool,
     /// The threads: feed, books, journal.
     pub cores: Vec<CoreOutcome>,
     /// A core that did not loop for longer than this has a stall; 0 when nobody watched.
@@ -236,7 +247,8 @@ impl<R, S> Outcome<R, S> {
 
     pub(crate) fn map_strategy<T>(self, map: impl FnOnce(S) -> T) -> Outcome<R, T> {
         let Self { end, source, strategy, events, elapsed_ns, books, stages, probe_cost_ns, timeline, .. } = self;
-        let Self { ring_full_waits, cores, stall_threshold_ns, journal, machine, .. } = self;
+        let Self { ring_full_waits, ring_full_ns, is_unjournaled, cores, .. } = self;
+        let Self { stall_threshold_ns, journal, machine, .. } = self;
         let strategy = map(strategy);
         Outcome {
             end,
@@ -249,6 +261,8 @@ impl<R, S> Outcome<R, S> {
             probe_cost_ns,
             timeline,
             ring_full_waits,
+            ring_full_ns,
+            is_unjournaled,
             cores,
             stall_threshold_ns,
             journal,

@@ -58,6 +58,7 @@ struct FeedResult<R> {
     source: R,
     end: FeedEnd,
     ring_full_waits: u64,
+    ring_full_ns: u64,
     /// Events that were let in.
     published: u64,
     /// The thread, where it is one of its own.
@@ -263,6 +264,9 @@ impl<'r> Run<'r> {
         let mut turns = 0_u32;
         loop {
             let threads: Vec<_> = control.running().map(|place| self.plan.threads[place].clone()).collect();
+            for text in control.take_told() {
+                let _ = monitor(Progress::Notice { text });
+            }
             if threads.is_empty() {
                 return Watched { started_at, recordings, timeline };
             }
@@ -393,11 +397,12 @@ impl<'r> Run<'r> {
             end = self.turning().inline(&mut feed, &mut core, writer.as_mut(), &mut probe, &mut meter);
         }
         let ended_at = self.clock.now();
-        let ring_full_waits = writer.as_ref().map_or(0, RingWriter::full_waits);
+        let (ring_full_waits, ring_full_ns) = writer.as_ref().map_or((0, 0), full_of);
         drop(writer);
         probe.close();
         let book = book_end(core, ended_at, seat, meter, delay);
-        let feed = FeedResult { source: feed.into_source(), end, ring_full_waits, published: book.events, core: None };
+        let published = book.events;
+        let feed = FeedResult { source: feed.into_source(), end, ring_full_waits, ring_full_ns, published, core: None };
         Ok((feed, book))
     }
 
@@ -420,11 +425,11 @@ impl<'r> Run<'r> {
         if delay.is_some() {
             end = self.turning().feed(&mut feed, &mut writer, &mut probe, &mut meter);
         }
-        let (ring_full_waits, published) = (writer.full_waits(), writer.last_sequence().get());
+        let ((ring_full_waits, ring_full_ns), published) = (full_of(&writer), writer.last_sequence().get());
         drop(writer);
         probe.close();
         let core = Some(core_outcome(seat, meter, delay));
-        Ok(FeedResult { source: feed.into_source(), end, ring_full_waits, published, core })
+        Ok(FeedResult { source: feed.into_source(), end, ring_full_waits, ring_full_ns, published, core })
     }
 
     /// Ring to books and strategy: all of them, or a share.
@@ -536,6 +541,8 @@ impl<'r> Run<'r> {
             probe_cost_ns,
             timeline: timeline.into_moments(),
             ring_full_waits: feed.ring_full_waits,
+            ring_full_ns: feed.ring_full_ns,
+            is_unjournaled: self.control.is_unjournaled(),
             cores,
             stall_threshold_ns: self.config.stall_threshold_ns,
             journal,
@@ -560,6 +567,11 @@ impl<'r> Run<'r> {
             notices: self.notices().collect(),
         }
     }
+}
+
+/// How often and for how many nanoseconds the ring was full.
+fn full_of(writer: &RingWriter) -> (u64, u64) {
+    (writer.full_waits(), u64::try_from(writer.full_time().as_nanos()).unwrap_or(u64::MAX))
 }
 
 fn core_outcome(seat: Seat<'_>, meter: Meter<'_>, before: Option<RunDelay>) -> CoreOutcome {

@@ -12,7 +12,6 @@ use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use tempfile::tempdir;
-use tickcore::JournalConfig;
 use tickcore::book::{Bbo, Capacity, Event, InstrumentId, Sequence, TimestampNs};
 use tickcore::engine::{self, Config};
 use tickcore::feed::batch::EventBatch;
@@ -24,6 +23,7 @@ use tickcore::pin::Cores;
 use tickcore::shards::ShardMap;
 use tickcore::strategy::{Context, Strategy};
 use tickcore::topology::Topology;
+use tickcore::{JournalConfig, JournalPolicy};
 use tickcore_replay_data::sample;
 
 /// Events before the count begins: the instruments' definitions are among those that are counted.
@@ -146,6 +146,7 @@ fn config(topology: Topology, journal: Option<PathBuf>) -> Config {
             resume: false,
             options: Options { staging_bytes: 32 << 20, ..Options::default() },
             metadata: Metadata::default(),
+            policy: JournalPolicy::default(),
         }),
         ..Config::default()
     }

@@ -24,7 +24,7 @@ use tickcore::pin::Cores;
 use tickcore::shards::ShardMap;
 use tickcore::strategy::{Context, Strategy};
 use tickcore::topology::{Role, Topology};
-use tickcore::{JournalConfig, ThreadHook};
+use tickcore::{JournalConfig, JournalPolicy, ThreadHook};
 use tickcore_replay_data::sample;
 
 /// Which core panics in a child process of these tests, and where its journal is.
@@ -145,6 +145,7 @@ fn config(topology: Topology, directory: Option<PathBuf>) -> Config {
             resume: false,
             options: Options { staging_bytes: 32 << 20, ..Options::default() },
             metadata: Metadata::default(),
+            policy: JournalPolicy::default(),
         }),
         ..Config::default()
     }

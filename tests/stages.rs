@@ -7,7 +7,6 @@ use common::day::generated;
 use std::ops::ControlFlow;
 use std::path::Path;
 use tempfile::tempdir;
-use tickcore::JournalConfig;
 use tickcore::book::Capacity;
 use tickcore::engine::{self, Config};
 use tickcore::feed::source::{ItchBytes, ItchOptions};
@@ -18,6 +17,7 @@ use tickcore::pin::Cores;
 use tickcore::shards::ShardMap;
 use tickcore::strategy::NoStrategy;
 use tickcore::topology::Topology;
+use tickcore::{JournalConfig, JournalPolicy};
 
 fn config(topology: Topology, sample_interval: u32) -> Config {
     Config {
@@ -35,7 +35,8 @@ fn config(topology: Topology, sample_interval: u32) -> Config {
 fn journaled(config: Config, directory: &Path) -> Config {
     let options = Options { staging_bytes: 32 << 20, ..Options::default() };
     let metadata = Metadata::default();
-    let journal = JournalConfig { dir: directory.to_owned(), resume: false, options, metadata };
+    let policy = JournalPolicy::default();
+    let journal = JournalConfig { dir: directory.to_owned(), resume: false, options, metadata, policy };
     Config { journal: Some(journal), ..config }
 }
 

@@ -29,7 +29,7 @@ use tickcore::pace::Pace;
 use tickcore::shards::{Shard, ShardMap};
 use tickcore::strategy::{Context, Strategy};
 use tickcore::topology::{EngineThread, Role, Topology};
-use tickcore::{JournalConfig, ThreadHook};
+use tickcore::{JournalConfig, JournalPolicy, ThreadHook};
 use tickcore_replay_data::sample;
 
 const WARM_UP_EVENTS: u64 = 1_000;
@@ -271,6 +271,7 @@ fn config(topology: Topology, journal: Option<PathBuf>) -> Config {
             resume: false,
             options: Options { staging_bytes: 32 << 20, ..Options::default() },
             metadata: Metadata::default(),
+            policy: JournalPolicy::default(),
         }),
         ..Config::default()
     }

@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::thread;
 use tempfile::tempdir;
-use tickcore::JournalConfig;
 use tickcore::book::Anomaly;
 use tickcore::engine::{self, Config};
 use tickcore::feed::source::{ItchBytes, ItchOptions, Source};
@@ -25,6 +24,7 @@ use tickcore::outcome::Outcome;
 use tickcore::pin::Cores;
 use tickcore::strategy::NoStrategy;
 use tickcore::topology::Topology;
+use tickcore::{JournalConfig, JournalPolicy};
 
 const MESSAGES_DEFAULT: u64 = 10_000_000;
 const INSTRUMENTS: u32 = 8_000;
@@ -46,6 +46,7 @@ fn config(topology: Topology, journal: Option<&Path>) -> Config {
             resume: false,
             options: Options { staging_bytes: 64 << 20, ..Options::default() },
             metadata: Metadata::default(),
+            policy: JournalPolicy::default(),
         }),
         ..Config::default()
     }

@@ -127,6 +127,7 @@ pub struct Books<'a> {
     pub(crate) last_execution: Option<Execution>,
     pub(crate) last_trades: LastTrades<'a>,
     pub(crate) ahead: LookAhead,
+    pub(crate) is_unjournaled: bool,
 }
 
 impl<'a> Books<'a> {
@@ -149,6 +150,7 @@ impl<'a> Books<'a> {
             last_execution: None,
             last_trades: LastTrades::new(arena, capacity)?,
             ahead: LookAhead::default(),
+            is_unjournaled: false,
         })
     }
 

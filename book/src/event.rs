@@ -185,6 +185,8 @@ impl Flags {
     pub const OWN_ORDER: Self = Self(0x0400);
     /// The book behind this event is stale.
     pub const STALE: Self = Self(0x0800);
+    /// The event behind this one may be in no journal: the engine's journal has failed, and it was told to carry on.
+    pub const UNJOURNALED: Self = Self(0x1000);
 
     /// Whether all bits of `other` are set.
     #[inline]

@@ -46,6 +46,18 @@ impl<'a> Books<'a> {
         }
     }
 
+    /// Whether the books hold events that may be in no journal: the engine's journal has failed, and it was told to carry
+    /// on. They are right, and a journal's replay will not come to them.
+    #[inline]
+    pub const fn is_unjournaled(&self) -> bool {
+        self.is_unjournaled
+    }
+
+    /// Flags every book as [`Books::is_unjournaled`]. Nothing takes that back.
+    pub const fn set_unjournaled(&mut self) {
+        self.is_unjournaled = true;
+    }
+
     /// A live order. Cost: one look-up, its order, id and level.
     pub fn order(&self, instrument: InstrumentId, id: OrderId) -> Option<RestingOrder> {
         let Some((_, Found::Live(slot))) = self.find(instrument, id) else { return None };

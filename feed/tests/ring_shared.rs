@@ -314,6 +314,7 @@ fn bbo_updates_travel() {
         instrument: InstrumentId(3),
         bbo: tickcore_book::Bbo::default(),
         is_stale: number.is_multiple_of(2),
+        is_unjournaled: number.is_multiple_of(3),
     };
     (1..=10).for_each(|number| ring.publish(&update(number)));
     let mut seen = Vec::new();

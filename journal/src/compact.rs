@@ -355,7 +355,7 @@ impl MediumFile for CompactedFile {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 
-    fn allocate(&self, _length: u64) -> io::Result<bool> {
+    fn allocate(&self, _length: u64, _is_wanted: bool) -> io::Result<bool> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 

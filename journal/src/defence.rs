@@ -33,6 +33,12 @@ pub(crate) enum Defence {
     ShortWrites,
     /// It is durable that the journal begins behind a segment before that goes.
     ReleaseBeforeRemoval,
+    /// Repair seals before it puts later files aside.
+    SealBeforeAside,
+    /// Repair keeps a copy of what it cuts.
+    CopyBeforeCut,
+    /// That copy is durable before the segment is cut.
+    DurableCopyBeforeCut,
     /// A compacted segment is durable before the original goes.
     CopyBeforeRemoval,
     /// Recovery looks at the disk and not at what a failed sync left in the cache.

@@ -37,12 +37,14 @@ pub(crate) const RECYCLED_EXTENSION: &str = "tcr";
 pub(crate) enum Job {
     /// Work for this journal.
     Attach { medium: Arc<dyn Medium>, recycled_max: usize },
-    /// Give the segment of this number a file of so many bytes.
-    Prepare { number: u64, length: u64 },
+    /// Give the segment of this number a file of so many bytes, written from end to end or not.
+    Prepare { number: u64, length: u64, is_prewritten: bool },
     /// Note that the journal begins behind the segment of this number, and let its file go.
     Release { number: u64, released: Released },
     /// Tell that the segment of this number is sealed.
     Sealed { number: u64 },
+    /// Tell that recovery has sealed the segment in this file.
+    Recovered { file: String },
 }
 
 /// What it has done.
@@ -133,10 +135,10 @@ impl Helper {
         let Some(worker) = &mut self.worker else { return Some(true) };
         let done = match job {
             Job::Attach { .. } => None,
-            Job::Prepare { number, length } => {
+            Job::Prepare { number, length, is_prewritten } => {
                 let mut pace = has_clock.then(|| Pace::new(self.bytes_per_second, &self.is_paused));
                 let is_stopped = &self.is_stopped;
-                let result = worker.prepare(number, length, &mut |bytes| {
+                let result = worker.prepare(number, length, is_prewritten, &mut |bytes| {
                     if is_stopped.load(Relaxed) {
                         return Err(io::ErrorKind::Interrupted.into());
                     }
@@ -151,9 +153,11 @@ impl Helper {
                 Some(JobDone::Released { number, result: worker.release(number, &released) })
             }
             Job::Sealed { number } => {
-                if let Some(on_sealed) = &mut self.on_sealed {
-                    on_sealed(&worker.medium.path().join(SegmentName::new(number).as_str()));
-                }
+                tell_sealed(&mut self.on_sealed, worker, SegmentName::new(number).as_str());
+                None
+            }
+            Job::Recovered { file } => {
+                tell_sealed(&mut self.on_sealed, worker, &file);
                 None
             }
         };
@@ -162,6 +166,12 @@ impl Helper {
             let _ = self.done.try_send(done);
         }
         Some(true)
+    }
+}
+
+fn tell_sealed(on_sealed: &mut Option<OnSealed>, worker: &Worker, file: &str) {
+    if let Some(on_sealed) = on_sealed {
+        on_sealed(&worker.medium.path().join(file));
     }
 }
 
@@ -211,9 +221,15 @@ impl Worker {
         let _ = self.medium.sync_directory();
     }
 
-    /// Gives a segment its file, written once from end to end where the file system cannot do without, and durable.
-    /// `pace` is called before each piece.
-    fn prepare(&mut self, number: u64, length: u64, pace: &mut dyn FnMut(usize) -> io::Result<()>) -> io::Result<()> {
+    /// Gives a segment its file, durable; with `is_prewritten` written once from end to end where the file system cannot do
+    /// without. `pace` is called before each piece.
+    fn prepare(
+        &mut self,
+        number: u64,
+        length: u64,
+        is_prewritten: bool,
+        pace: &mut dyn FnMut(usize) -> io::Result<()>,
+    ) -> io::Result<()> {
         let medium = self.medium.as_ref();
         let name = SegmentName::new(number);
         if let Some(recycled) = self.recycled.last() {
@@ -230,8 +246,8 @@ impl Worker {
             ));
         }
         let file = medium.open(name.as_str(), Access::Create)?;
-        let prepared = file.allocate(length).and_then(|is_written| {
-            if !is_written {
+        let prepared = file.allocate(length, is_prewritten).and_then(|is_written| {
+            if is_prewritten && !is_written {
                 fill(file.as_ref(), 0, length, pace)?;
             }
             file.sync()?;
@@ -280,8 +296,11 @@ fn recycle(
     file.write_all_at(&[0; BLOCK_BYTES as usize], 0)?;
     let old_length = file.length()?;
     if old_length < length {
-        file.allocate(length)?;
+        file.allocate(length, true)?;
         fill(file.as_ref(), old_length, length, pace)?;
+    } else if old_length > length {
+        // Segments were longer once. Readers take a file of another length than was prepared for a trimmed one.
+        file.set_length(length)?;
     }
     file.sync()?;
     medium.rename(recycled, name)

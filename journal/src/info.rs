@@ -131,6 +131,7 @@ pub fn info(directory: impl AsRef<Path>) -> Result<Info, OpenError> {
                 Verdict::Torn { bytes } => info.tail = Tail::Torn { file, offset, bytes },
                 Verdict::Damage(fault) => {
                     info.tail = Tail::Unread;
+                    let offset = walk.fault_offset;
                     info.damage = Some(Damage { file, offset, sequence: Sequence(sequence), fault });
                 }
             }

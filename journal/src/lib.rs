@@ -76,5 +76,6 @@ pub use recovery::{Cut, RecoverError, Recovery, recover};
 pub use repair::{RepairStep, plan_repair, repair};
 pub use seek::Start;
 pub use status::{Snapshot, Status, WriterState};
+pub use storage::{PortableDisk, PortableThread};
 pub use verify::{Progress, VerifyReport, verify};
 pub use writer::{AppendError, CreateError, ResumeError, StartError, WriteError, Writer, WriterStats};

@@ -89,8 +89,9 @@ pub(crate) trait MediumFile: Send {
     fn set_length(&self, length: u64) -> io::Result<()>;
 
     /// Gives it so many bytes, of zeros where it had none, with blocks behind them where the file system can. `true` when
-    /// those blocks are written zeros already, so that no later write has to change more than its own bytes.
-    fn allocate(&self, length: u64) -> io::Result<bool>;
+    /// those blocks are written zeros already, so that no later write has to change more than its own bytes: tried only
+    /// where that `is_wanted`.
+    fn allocate(&self, length: u64, is_wanted: bool) -> io::Result<bool>;
 
     /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
@@ -207,9 +208,9 @@ impl MediumFile for File {
         File::set_len(self, length)
     }
 
-    fn allocate(&self, length: u64) -> io::Result<bool> {
+    fn allocate(&self, length: u64, is_wanted: bool) -> io::Result<bool> {
         #[cfg(target_os = "linux")]
-        {
+        if is_wanted {
             use rustix::fs::{FallocateFlags, fallocate};
             // FALLOC_FL_WRITE_ZEROES, since Linux 6.17, where the device can.
             let write_zeroes = FallocateFlags::from_bits_retain(0x80);

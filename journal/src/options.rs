@@ -2,6 +2,7 @@
 
 use crate::format::{FLAG_TIMES_SINCE_MIDNIGHT, FRAME_BYTES_MAX, INPUT_BYTES_MAX, SegmentHeader, WRITE_UNIT_BYTES};
 use crate::helper::{HelperHandle, PREPARED_MAX};
+use crate::storage::PortableThread;
 use core::fmt;
 use core::time::Duration;
 use tickcore_book::{Sequence, TimestampNs};
@@ -58,7 +59,7 @@ pub enum Backend {
     IoUringFixed,
     /// io_uring writing from any buffer.
     IoUring,
-    /// `pwrite` and `fdatasync`, executed by the thread that polls.
+    /// `pwrite` and `fdatasync`, executed by a thread ([`Options::portable_thread`]), or without one by the thread that polls.
     Portable,
 }
 
@@ -123,8 +124,8 @@ pub struct Options {
     /// Writes under way at once, at most [`WRITES_IN_FLIGHT_MAX`]. Default 8.
     pub writes_in_flight: u32,
     /// How long a frame that does not fill its first 4096 bytes may wait for more records. Default 0: whenever no write
-    /// is under way, what there is is written, which costs 4096 bytes each time. With the portable backend, which makes
-    /// the caller wait for each write, any frame that is not full waits, and for 1 ms at least.
+    /// is under way, what there is is written, which costs 4096 bytes each time. With the portable backend
+    /// without a thread, which makes the caller wait for each write, any frame that is not full waits, and for 1 ms at least.
     pub linger: Duration,
     /// When written records are made durable.
     pub sync: SyncPolicy,
@@ -136,12 +137,18 @@ pub struct Options {
     /// With a helper: for how long the segments prepared ahead last at `peak_bytes_per_second`. At least one is
     /// prepared, once an eighth of the first is full; a pool of more is filled at once. Default 200 ms.
     pub prepared_ahead: Duration,
+    /// With a helper: whether it writes the segments that it prepares from end to end. A sync into such a segment is
+    /// quicker, and every byte is written twice. Default true.
+    pub is_prewritten: bool,
     /// The most bytes that come in a second. Default 1 GiB, 16 million events.
     pub peak_bytes_per_second: u64,
     /// Bytes of frames from one entry of a segment's index to the next, at least. Default 1 MiB.
     pub index_interval_bytes: u64,
     /// The best backend to try; from it the writer steps down. Default [`Backend::IoUringFixed`].
     pub backend: Backend,
+    /// How the portable backend gets its thread, if it comes to that backend. By default it has none, and whoever polls waits
+    /// for each write and sync.
+    pub portable_thread: Option<PortableThread>,
     /// Whether to bypass the page cache where the file system allows it. Default true.
     pub is_direct: bool,
 }
@@ -160,8 +167,10 @@ impl Default for Options {
             retention: Retention::default(),
             helper: None,
             prepared_ahead: Duration::from_millis(200),
+            is_prewritten: true,
             peak_bytes_per_second: 1 << 30,
             backend: Backend::IoUringFixed,
+            portable_thread: None,
             is_direct: true,
         }
     }
@@ -214,7 +223,11 @@ impl Options {
         (bytes.div_ceil(self.segment_bytes.max(1).into()) as u64).clamp(1, PREPARED_MAX)
     }
 
-    pub(crate) fn check(&self) -> Result<(), OptionError> {
+    /// Whether a journal can be written so.
+    ///
+    /// # Errors
+    /// See [`OptionError`].
+    pub fn check(&self) -> Result<(), OptionError> {
         let frame_bytes = u64::from(self.frame_bytes);
         if self.frame_bytes == 0 || self.frame_bytes > FRAME_BYTES_MAX || !frame_bytes.is_multiple_of(WRITE_UNIT_BYTES)
         {

@@ -207,7 +207,10 @@ impl Reader {
         let (file, offset) = (self.catalog.segments[self.index].file.clone(), self.walk.offset);
         self.tail = match verdict {
             Verdict::Continues => return self.enter_next().map(|()| Some(false)),
-            Verdict::Damage(fault) => return Err(self.damage(fault).into()),
+            Verdict::Damage(fault) => {
+                let offset = self.walk.fault_offset;
+                return Err(Damage { offset, ..self.damage(fault) }.into());
+            }
             Verdict::Unsealed => Tail::Unsealed { file, offset },
             Verdict::Torn { bytes } => Tail::Torn { file, offset, bytes },
         };

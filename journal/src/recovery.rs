@@ -203,7 +203,7 @@ fn plan(catalog: &Catalog, recovery: &mut Recovery) -> Result<(Vec<Repair>, Jour
         let (footer, is_end) = match verdict {
             None => (None, false),
             Some(Verdict::Continues) => (footer(Seal::Full), false),
-            Some(Verdict::Damage(fault)) => return Err(damage(offset, position, fault)),
+            Some(Verdict::Damage(fault)) => return Err(damage(walk.fault_offset, position, fault)),
             Some(Verdict::Unsealed) => (footer(Seal::Recovered), true),
             Some(Verdict::Torn { bytes }) => {
                 recovery.cut = Some(Cut { file: segment.file.clone(), offset, bytes });

@@ -5,10 +5,11 @@
 //! later one. Files that do not belong (foreign ones, duplicates) are put aside in the same way. Where only a footer was
 //! damaged and the next segment follows, the footer is written anew and nothing is lost.
 
+use crate::defence::{Defence, stands};
 use crate::directory::Catalog;
 use crate::fault::OpenError;
 use crate::format::{BLOCK_BYTES, Seal, SegmentFooter};
-use crate::medium::{Access, DirectoryMedium, Medium};
+use crate::medium::{Access, DirectoryMedium, Medium, MediumFile};
 use crate::recovery::{RecoverError, Recovery, recover_locked, take_lock};
 use crate::walk::{Position, Step, Verdict, Walk, judge};
 use core::fmt;
@@ -77,9 +78,13 @@ pub fn plan_repair(directory: impl AsRef<Path>) -> Result<Vec<RepairStep>, Recov
 /// # Errors
 /// If it is being written, if there is no journal, or if files cannot be changed. It may be run again then.
 pub fn repair(directory: impl AsRef<Path>) -> Result<(Vec<RepairStep>, Recovery), RecoverError> {
-    let medium = DirectoryMedium::at(directory.as_ref());
+    repair_on(&DirectoryMedium::at(directory.as_ref()))
+}
+
+/// [`repair`] on any medium.
+pub(crate) fn repair_on(medium: &Arc<dyn Medium>) -> Result<(Vec<RepairStep>, Recovery), RecoverError> {
     let _lock = take_lock(medium.as_ref())?;
-    let planned = plan(&medium)?;
+    let planned = plan(medium)?;
     for Planned { step, footer } in &planned {
         let (RepairStep::PutAside { file } | RepairStep::Seal { file, .. }) = step;
         carry_out(medium.as_ref(), step, footer.as_ref()).map_err(|cause| RecoverError::Io {
@@ -88,11 +93,13 @@ pub fn repair(directory: impl AsRef<Path>) -> Result<(Vec<RepairStep>, Recovery)
             cause,
         })?;
     }
-    let (recovery, _) = recover_locked(&medium)?;
+    let (recovery, _) = recover_locked(medium)?;
     Ok((planned.into_iter().map(|planned| planned.step).collect(), recovery))
 }
 
-/// The steps in the order in which they are done: later files first, so that dying on the way leaves no other hole.
+/// The steps in the order in which they are done. Segments are sealed first: what shows that their damage is none of a crash
+/// stands in later files, and a repair that had put those aside and died would leave what looks like a torn tail, which
+/// recovery cuts.
 fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
     let catalog = Catalog::load(medium)?;
     if catalog.segments.is_empty() {
@@ -176,7 +183,11 @@ fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
     seals.extend(full_end);
     aside.reverse();
     let aside = aside.into_iter().map(|file| Planned { step: RepairStep::PutAside { file }, footer: None });
-    Ok(aside.chain(seals).collect())
+    Ok(if stands(Defence::SealBeforeAside) {
+        seals.into_iter().chain(aside).collect()
+    } else {
+        aside.chain(seals).collect()
+    })
 }
 
 fn carry_out(medium: &dyn Medium, step: &RepairStep, footer: Option<&SegmentFooter>) -> io::Result<()> {
@@ -198,24 +209,33 @@ fn carry_out(medium: &dyn Medium, step: &RepairStep, footer: Option<&SegmentFoot
         return Err(io::Error::new(io::ErrorKind::Unsupported, advice));
     }
     let file = medium.open(name, Access::Write)?;
-    let copy = medium.open(&aside, Access::Create)?;
-    let length = file.length()?;
-    let mut bytes = vec![0; COPY_BYTES];
-    let mut at = 0;
-    while at < length {
-        let count = file.read_at(&mut bytes, at)?;
-        if count == 0 {
-            break;
+    if stands(Defence::CopyBeforeCut) {
+        let copy = medium.open(&aside, Access::Create)?;
+        copy_all(file.as_ref(), copy.as_ref())?;
+        if stands(Defence::DurableCopyBeforeCut) {
+            copy.sync()?;
+            medium.sync_directory()?;
         }
-        copy.write_all_at(&bytes[..count], at)?;
-        at += count as u64;
     }
-    copy.sync()?;
-    medium.sync_directory()?;
     if let Some(footer) = footer {
         file.write_all_at(footer.as_bytes(), *offset)?;
         file.sync()?;
     }
     file.set_length(offset + BLOCK_BYTES)?;
     file.sync()
+}
+
+fn copy_all(from: &dyn MediumFile, to: &dyn MediumFile) -> io::Result<()> {
+    let length = from.length()?;
+    let mut bytes = vec![0; COPY_BYTES];
+    let mut at = 0;
+    while at < length {
+        let count = from.read_at(&mut bytes, at)?;
+        if count == 0 {
+            break;
+        }
+        to.write_all_at(&bytes[..count], at)?;
+        at += count as u64;
+    }
+    Ok(())
 }

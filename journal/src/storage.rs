@@ -10,6 +10,7 @@ mod io_uring;
 mod portable;
 
 pub(crate) use portable::preallocate;
+pub use portable::{PortableDisk, PortableThread};
 
 use crate::memory::Block;
 use crate::options::{Backend, Notice, Options};
@@ -92,6 +93,11 @@ pub(crate) trait Storage: Send {
     /// What this backend is called.
     fn backend(&self) -> Backend;
 
+    /// Whether submitting waits for the disk, so that few and large operations are better.
+    fn makes_the_caller_wait(&self) -> bool {
+        false
+    }
+
     /// Takes an operation. At most [`OPERATIONS_MAX`] may be under way. A failure shows in the completion.
     fn submit(&mut self, token: Token, operation: Operation);
 
@@ -150,7 +156,7 @@ pub(crate) fn open(
             }
             Err((files, cause)) => {
                 notices.push(Notice {
-                    cause: format!("io_uring is refused ({cause}), so the journal's thread waits for each write and sync"),
+                    cause: format!("io_uring is refused ({cause}), so the journal is written by pwrite and fdatasync"),
                     cure: "allow io_uring: kernel.io_uring_disabled=0, and in a container a seccomp profile that permits it"
                         .to_owned(),
                 });
@@ -159,7 +165,29 @@ pub(crate) fn open(
         }
     };
     pool.forget_registered();
+    let files = match &options.portable_thread {
+        None => files,
+        Some(thread) => {
+            match portable::ThreadedStorage::new(files, thread) {
+                Ok(storage) => return Ok((Box::new(storage), notices)),
+                Err((files, cause)) => {
+                    notices.push(Notice {
+                    cause: format!("no thread can be had to write the journal ({cause}), so whoever polls it waits for the disk"),
+                    cure: "raise the limit of threads (`ulimit -u`)".to_owned(),
+                });
+                    // With the thread's start went its files; no segment is open yet.
+                    files.map_or_else(|| Files::open(directory, is_direct), Ok)?
+                }
+            }
+        }
+    };
     Ok((Box::new(portable::PortableStorage::new(files)), notices))
+}
+
+/// Removes a file by name, durably.
+fn remove(directory: &OwnedFd, name: &SegmentName) -> io::Result<()> {
+    rustix::fs::unlinkat(directory, name.as_c_str(), AtFlags::empty())?;
+    Ok(rustix::fs::fsync(directory)?)
 }
 
 /// Why `O_DIRECT` with 4096-byte alignment cannot be used in `directory`, or `None` when it can.
@@ -265,11 +293,6 @@ impl Files {
     /// Takes a file out; its slot is free again.
     fn take(&mut self, slot: FileSlot) -> Option<File> {
         self.open[slot.0].take()
-    }
-
-    fn remove(&self, name: &SegmentName) -> io::Result<()> {
-        rustix::fs::unlinkat(&self.directory, name.as_c_str(), AtFlags::empty())?;
-        Ok(rustix::fs::fsync(&self.directory)?)
     }
 }
 

@@ -159,7 +159,7 @@ impl<P: FnMut(Progress)> Verifier<P> {
                             return Ok(Outcome::End);
                         }
                         Verdict::Damage(fault) => {
-                            self.add_damage(segment, offset, sequence, fault);
+                            self.add_damage(segment, walk.fault_offset, sequence, fault);
                             if !skip_damage(walk)? {
                                 return Ok(Outcome::Next);
                             }

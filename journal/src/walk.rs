@@ -129,6 +129,8 @@ pub(crate) struct Walk {
     pub(crate) header: SegmentHeader,
     pub(crate) offset: u64,
     pub(crate) position: Position,
+    /// Where the last step met its fault: here, or at the footer behind the index that stands here.
+    pub(crate) fault_offset: u64,
     pub(crate) tally: Tally,
     /// False once frames were skipped, so that the tally is not the footer's.
     is_tally_whole: bool,
@@ -149,6 +151,7 @@ impl Walk {
             header,
             offset: BLOCK_BYTES,
             position: Position::of_header(&header),
+            fault_offset: BLOCK_BYTES,
             tally: Tally::default(),
             is_tally_whole: true,
             seed: header.identity().seed(),
@@ -160,6 +163,7 @@ impl Walk {
 
     /// Checks what stands here, and moves behind it if it is a frame.
     pub(crate) fn step(&mut self) -> io::Result<Step> {
+        self.fault_offset = self.offset;
         let unit = self.window.at(self.offset, BLOCK_BYTES as usize)?;
         if (unit.len() as u64) < BLOCK_BYTES {
             return Ok(Step::Bad(Fault::CutShort { length: self.window.length()? }));
@@ -222,6 +226,9 @@ impl Walk {
             };
             if self.is_tally_whole && !entries.iter().all(is_known) { Err(Fault::FooterMismatch) } else { Ok(()) }
         });
+        if checked.is_ok() {
+            self.fault_offset = footer_offset;
+        }
         let footer = checked.and_then(|()| SegmentFooter::read(unit));
         let offset = core::mem::replace(&mut self.offset, footer_offset);
         self.index_bytes = length;

@@ -3,7 +3,7 @@
 //! A [`Writer`] has no thread: whoever owns it appends records and polls it. A record is copied once, into a staging
 //! block behind the room for a frame header; the block is what the disk reads. Polling closes frames, hands them to the
 //! storage, takes completions, moves the watermarks and changes segments. With io_uring, polling never waits for the
-//! disk; with the portable backend it does.
+//! disk; with the portable backend it does only where that has no thread.
 //!
 //! What holds at all times, whatever the medium does:
 //! - `written` covers only records whose write, and every write before it, completed; `durable` only those that a sync
@@ -475,9 +475,10 @@ impl Writer {
             if !self.in_flight.is_empty() {
                 return false;
             }
-            let (linger, linger_bytes) = match self.storage.backend() {
-                Backend::Portable => (self.options.linger.max(BLOCKING_LINGER), u64::from(self.options.frame_bytes)),
-                Backend::IoUringFixed | Backend::IoUring => (self.options.linger, WRITE_UNIT_BYTES),
+            let (linger, linger_bytes) = if self.storage.makes_the_caller_wait() {
+                (self.options.linger.max(BLOCKING_LINGER), u64::from(self.options.frame_bytes))
+            } else {
+                (self.options.linger, WRITE_UNIT_BYTES)
             };
             if !self.is_flushing && !linger.is_zero() && (bytes as u64) < linger_bytes {
                 let now = self.storage.now();
@@ -645,7 +646,10 @@ impl Writer {
                 self.fail_operation(token, io::ErrorKind::WriteZero.into());
             }
             (_, Ok(done)) => self.complete_other(token, done),
-            (Token::Spare, Err(cause)) => self.spare = Spare::Failed(Some(cause)),
+            (Token::Spare, Err(cause)) => {
+                self.warn_of_spare(&cause);
+                self.spare = Spare::Failed(Some(cause));
+            }
             (_, Err(cause)) => {
                 if !stands(Defence::Poison) {
                     self.group = None;

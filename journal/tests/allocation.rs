@@ -64,9 +64,12 @@ fn allocations(action: impl FnOnce()) -> u64 {
 #[test]
 fn append_and_poll_do_not_allocate() {
     assert!(allocations(|| drop(std::hint::black_box(Box::new(1)))) == 2, "the control: the counter counts");
-    for backend in backends() {
+    let threads = [None, Some(common::portable_thread())];
+    for (backend, portable_thread) in backends().into_iter().flat_map(|one| threads.clone().map(|thread| (one, thread)))
+    {
         let directory = tempfile::tempdir().unwrap();
-        let options = Options { segment_bytes: 1 << 20, staging_bytes: 8 << 20, backend, ..Options::default() };
+        let small = Options { segment_bytes: 1 << 20, staging_bytes: 8 << 20, ..Options::default() };
+        let options = Options { backend, portable_thread, ..small };
         let mut writer = Writer::create(directory.path(), options, metadata()).unwrap();
         common::append(&mut writer, 1000);
         writer.flush().unwrap();

@@ -23,16 +23,15 @@ fn options(backend: Backend) -> Options {
 #[test]
 fn child_that_writes() {
     let Ok(directory) = std::env::var(DIRECTORY) else { return };
-    let backend = if std::env::var(BACKEND).is_ok_and(|name| name == "portable") {
-        Backend::Portable
-    } else {
-        Backend::IoUringFixed
-    };
+    let name = std::env::var(BACKEND).unwrap();
+    let backend = if name.starts_with("portable") { Backend::Portable } else { Backend::IoUringFixed };
+    let thread = (name == "portable_thread").then(common::portable_thread);
+    let options = Options { portable_thread: thread, ..options(backend) };
     let path = PathBuf::from(&directory);
     let mut writer = if path.join("status").exists() {
-        Writer::resume(&path, options(backend)).unwrap().0
+        Writer::resume(&path, options).unwrap().0
     } else {
-        Writer::create(&path, options(backend), metadata()).unwrap()
+        Writer::create(&path, options, metadata()).unwrap()
     };
     // Bounded, in case nobody comes to kill it.
     let start = Instant::now();
@@ -81,7 +80,7 @@ fn a_killed_writer_leaves_what_it_called_written() {
     let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
     eprintln!("seed of the moments: {seed}");
     let mut random = u64::from(seed) | 1;
-    for backend in ["io_uring", "portable"] {
+    for backend in ["io_uring", "portable", "portable_thread"] {
         let scratch = tempfile::tempdir().unwrap();
         let directory = scratch.path().join("journal");
         let mut last = 0;

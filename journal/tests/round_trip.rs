@@ -13,11 +13,14 @@ use tickcore_journal::{
 
 #[test]
 fn every_backend_gives_the_records_back() {
-    for backend in backends() {
+    let threads = [None, Some(common::portable_thread())];
+    for (backend, portable_thread) in backends().into_iter().flat_map(|one| threads.clone().map(|thread| (one, thread)))
+    {
         for is_direct in [true, false] {
             for sync in [SyncPolicy::EveryGroup, SyncPolicy::None] {
                 let directory = tempfile::tempdir().unwrap();
-                let options = Options { backend, is_direct, sync, ..options() };
+                let portable_thread = portable_thread.clone();
+                let options = Options { backend, is_direct, sync, portable_thread, ..options() };
                 let mut writer = Writer::create(directory.path(), options, metadata()).unwrap();
                 assert_eq!(writer.backend(), backend);
                 append(&mut writer, 5000);

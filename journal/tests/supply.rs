@@ -110,8 +110,39 @@ fn a_pool_that_the_disk_has_no_room_for_is_foreseen() {
         writer.poll().unwrap();
         assert!(start.elapsed() < Duration::from_secs(20));
     }
-    assert!(writer.warning().is_some_and(|warning| warning.contains("free")), "{:?}", writer.warning());
+    assert!(writer.warning().is_some_and(|warning| warning.cause.contains("free")), "{:?}", writer.warning());
     append(&mut writer, 100);
     assert_eq!(writer.finish().unwrap().durable, Sequence(100), "what fits is still written");
+    thread.join().unwrap();
+}
+
+/// Released files of an earlier run with larger segments become smaller ones: as long as was prepared, and not longer, or a
+/// reader beside the writer would take one that is not trimmed yet for damaged.
+#[test]
+fn a_longer_file_is_cut_before_it_is_a_segment_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let large = Options { segment_bytes: 256 << 10, ..options() };
+    let mut writer = Writer::create(directory.path(), large, metadata()).unwrap();
+    append(&mut writer, 20_000);
+    writer.finish().unwrap();
+    let (thread, handle, _) = helper();
+    let retention = Retention { segments_max: Some(1), ..Retention::default() };
+    let small = Options { helper: Some(handle), retention, ..options() };
+    let prepared = small.segment_bytes + 4096;
+    let (mut writer, _) = Writer::resume(directory.path(), small).unwrap();
+    let before = segments(directory.path()).len();
+    let start = Instant::now();
+    let mut is_recycled = false;
+    while !is_recycled {
+        append(&mut writer, 50);
+        writer.flush().unwrap();
+        for name in segments(directory.path()).iter().filter(|name| name.as_str() > "segment-000006.tcj") {
+            let length = std::fs::metadata(directory.path().join(name)).map_or(0, |found| found.len());
+            assert!(length <= prepared, "{name} has {length} bytes");
+        }
+        is_recycled = writer.stats().segment_count > 12;
+        assert!(start.elapsed() < Duration::from_secs(20), "{before} segments, {:?}", writer.warning());
+    }
+    writer.finish().unwrap();
     thread.join().unwrap();
 }

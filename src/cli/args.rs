@@ -1,5 +1,6 @@
 //! The command line: one table that parsing, help, completions and the man page are made of.
 
+use super::journal_args::JournalArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,7 +32,9 @@ pub(crate) enum Verb {
         tickcore replay day.itch --from 09:30 --to 10:00 --pace 10x --symbols AAPL,MSFT\n  \
         tickcore replay day.itch --topology pipelined --cores 2,3 --report latency/\n  \
         tickcore replay day.itch --topology sharded --shards 3 --cores 2-5\n  \
-        tickcore replay day.itch --pace poisson:1000000 --report latency/\n\n\
+        tickcore replay day.itch --pace poisson:1000000 --report latency/\n  \
+        tickcore replay day.itch --pace 500000 --journal day.journal --journal-ahead 2s --journal-keep-size 100GiB\n  \
+        tickcore replay day.itch --journal day.journal --journal-on-seal 'cp \"$1\" /archive/'\n\n\
         Threads that spin need a core each. On two cores: inline, with the journal on the second (the default); or\n\
         pipelined, with the journal asleep between writes. The counters of a run can be watched with tickcore stat.\n\n\
         Pace:\n  \
@@ -40,7 +43,9 @@ pub(crate) enum Verb {
         1000000                      events per second, evenly\n  \
         poisson:1000000[:SEED]       so many a second on average, at random distances (seed 1)\n  \
         bursts:1000:10ms[:50ns]      1000 events every 10 ms, all due at once or 50 ns apart\n  \
-        steps:1000000:8000000:8:1s   from one rate to another in 8 steps of equal ratio, a second each")]
+        steps:1000000:8000000:8:1s   from one rate to another in 8 steps of equal ratio, a second each\n\n\
+        A journal survives the machine up to its durable sequence, which is printed. When it fails, the run stops and\n\
+        says at which sequence; cure what it names, then the same command with --resume goes on.")]
     Replay(Box<ReplayArgs>),
     /// Write book data as CSV or JSON lines: BBO, depth, trades or every order event.
     #[command(after_help = "Examples:\n  \
@@ -182,12 +187,8 @@ pub(crate) struct ReplayArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) capacity: CapacityArgs,
-    /// Memory between ring and disk that absorbs a stalled disk.
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
-    pub(crate) journal_buffer: usize,
-    /// How the journal is written; steps down by itself, and says so, where the machine refuses.
-    #[arg(long, value_enum, default_value_t = BackendArg::IoUringFixed)]
-    pub(crate) journal_backend: BackendArg,
+    #[command(flatten)]
+    pub(crate) journaling: JournalArgs,
 }
 
 /// What part of an input is looked at.
@@ -378,18 +379,6 @@ impl From<TopologyArg> for Topology {
             TopologyArg::Sharded => Self::Sharded,
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BackendArg {
-    /// io_uring from registered buffers.
-    #[value(name = "io_uring_fixed")]
-    IoUringFixed,
-    /// io_uring from any buffer.
-    #[value(name = "io_uring")]
-    IoUring,
-    /// pwrite and fdatasync.
-    Portable,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -49,6 +49,7 @@ impl Strategy for Observer {
                 instrument,
                 bbo: *bbo,
                 is_stale: context.books().is_stale(instrument),
+                is_unjournaled: context.books().is_unjournaled(),
             });
         }
     }

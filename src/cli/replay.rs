@@ -1,8 +1,9 @@
 //! `replay`: the main job. Market data in, books and a journal out, with a summary of both and of how fast it was.
 
-use super::args::{BackendArg, ReplayArgs};
+use super::args::ReplayArgs;
 use super::measured::Measurement;
 use super::observer::Observer;
+use super::on_seal::{Helpers, Sealed};
 use super::progress::{Bar, Unit};
 use super::select::{self, Usage};
 use super::shard_map::{self, Spread};
@@ -23,7 +24,7 @@ use tickcore::engine::{self, Config, Progress};
 use tickcore::feed::batch::{EventBatch, MAX_EVENTS_PER_MESSAGE};
 use tickcore::feed::source::{Filled, Source};
 use tickcore::inputs::Inputs;
-use tickcore::journal::{Backend, Capacities, Metadata, Options};
+use tickcore::journal::{Capacities, Metadata};
 use tickcore::latency::{grouped, text_table, write_report};
 use tickcore::outcome::{End, Outcome};
 use tickcore::pace::Pace;
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let helpers = helper_cores(args.topology.into(), shard_map::count(args)?, &cores, args.journal.is_some());
     // A topology that does not fit is for the run to refuse.
     let open = || select::open_inputs(&args.inputs, args.selection.date.as_deref());
-    let inputs = started_on(&helpers.unwrap_or_default(), open)?;
+    let inputs = started_on(helpers.as_deref().unwrap_or_default(), open)?;
     let resumed = resumed_metadata(args);
     let capacity = select::capacity(args.capacity, &inputs, resumed.as_ref())?;
     if args.memory {
@@ -50,7 +51,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
         spread.print(&mut io::stdout().lock())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let config = config(args, &inputs, capacity, base, &spread)?;
+    let mut config = config(args, &inputs, capacity, base, &spread)?;
+    let beside = started_on(&helpers.unwrap_or_default(), || start_helpers(args, &mut config))?;
     if config.cores == Cores::Unpinned {
         eprintln!("tickcore: threads are not pinned, as asked: times say little");
     }
@@ -84,25 +86,28 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
         if interrupted.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     bar.finish();
-    report(args, base, &outcome, &measurement, &spread)
+    let sealed = beside.and_then(Helpers::finish);
+    report(args, base, &outcome, &measurement, &spread, sealed)
+}
+
+/// Starts what the flags of the journal want beside it.
+fn start_helpers(args: &ReplayArgs, config: &mut Config) -> Result<Option<Helpers>> {
+    let Some(journal) = config.journal.as_mut().filter(|_| args.journaling.wants_helper()) else { return Ok(None) };
+    let (helpers, handle) = Helpers::start(&journal.dir, args.journaling.journal_on_seal.as_deref())?;
+    journal.options.helper = Some(handle);
+    Ok(Some(helpers))
 }
 
 fn config(args: &ReplayArgs, inputs: &Inputs, capacity: Capacity, base: TimeBase, spread: &Spread) -> Result<Config> {
+    let options = args.journaling.options(args.pace != Pace::Max)?;
     let journal = args.journal.as_ref().map(|dir| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let paths: Vec<String> = args.inputs.iter().map(|path| path.display().to_string()).collect();
         JournalConfig {
             dir: dir.clone(),
             resume: args.resume,
-            options: Options {
-                staging_bytes: args.journal_buffer << 20,
-                backend: match args.journal_backend {
-                    BackendArg::IoUringFixed => Backend::IoUringFixed,
-                    BackendArg::IoUring => Backend::IoUring,
-                    BackendArg::Portable => Backend::Portable,
-                },
-                ..Options::default()
-            },
+            options,
+            policy: args.journaling.policy(),
             metadata: Metadata {
                 created: TimestampNs(now.as_nanos() as u64),
                 has_times_since_midnight: base == TimeBase::Midnight,
@@ -198,6 +203,7 @@ fn report(
     outcome: &Outcome<Inputs, Vec<Observer>>,
     measurement: &Measurement,
     spread: &Spread,
+    sealed: Option<Sealed>,
 ) -> Result<ExitCode> {
     let counts = outcome.source.total_counts();
     let described = Described {
@@ -208,6 +214,7 @@ fn report(
         spread,
         pace: args.pace,
         sample_interval: args.latency_sample,
+        sealed,
     };
     if let Some(journal) = &outcome.journal {
         journal.notices.iter().for_each(|notice| eprintln!("tickcore: {notice}"));
@@ -228,7 +235,13 @@ fn report(
             eprintln!("tickcore: wrote {}", path.display());
         }
     }
-    let journal_error = outcome.journal.as_ref().and_then(|journal| journal.error.as_ref());
+    let mut journal_error = outcome.journal.as_ref().and_then(|journal| journal.error.as_ref());
+    if let Some(error) = journal_error.take_if(|_| outcome.is_unjournaled) {
+        let last = outcome.journal.as_ref().map_or(Sequence(0), |journal| journal.durable_sequence);
+        eprintln!(
+            "tickcore: this run is UNJOURNALED behind event {last}, as --journal-failure carry-on asks: {error}; for a whole journal run it again with --resume"
+        );
+    }
     let path = outcome.source.current_path().display();
     match &outcome.end {
         End::Complete => {}

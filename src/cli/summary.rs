@@ -1,5 +1,6 @@
 //! The result of a replay: one JSON object, or a table for people.
 
+use super::on_seal::Sealed;
 use super::shard_map::Spread;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ pub(crate) struct Described<'d> {
     pub(crate) spread: &'d Spread,
     pub(crate) pace: Pace,
     pub(crate) sample_interval: u32,
+    /// Commands run for sealed segments.
+    pub(crate) sealed: Option<Sealed>,
 }
 
 /// The JSON object of `replay --json`: its keys are a contract.
@@ -66,13 +69,11 @@ pub(crate) fn json<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
         "stages_ns": stages(&outcome.stages),
         "probe_cost_ns": outcome.probe_cost_ns,
         "ring_full_waits": outcome.ring_full_waits,
-        "stalls": {
-            "threshold_ns": outcome.stall_threshold_ns,
-            "idle_ns": latency(&outcome.stalls_idle().summary()),
-            "working_ns": latency(&outcome.stalls_working().summary()),
-        },
+        "ring_full_ns": outcome.ring_full_ns,
+        "unjournaled": outcome.is_unjournaled,
+        "stalls": stalls(outcome),
         "threads": outcome.cores.iter().map(thread).collect::<Vec<_>>(),
-        "journal": outcome.journal.as_ref().map(journal),
+        "journal": outcome.journal.as_ref().map(|outcome| journal(outcome, described.sealed)),
         "machine": {
             "cpu": machine.cpu,
             "topology": machine.topology.name(),
@@ -140,7 +141,7 @@ fn latency(summary: &Summary) -> Value {
     })
 }
 
-fn journal(journal: &JournalOutcome) -> Value {
+fn journal(journal: &JournalOutcome, sealed: Option<Sealed>) -> Value {
     json!({
         "dir": journal.dir.display().to_string(),
         "first_sequence": journal.first_sequence.map(|sequence| sequence.get()),
@@ -150,7 +151,12 @@ fn journal(journal: &JournalOutcome) -> Value {
         "compared_events": journal.compared_events,
         "bytes": journal.bytes,
         "segments": journal.segments,
+        "failed": journal.error.is_some(),
         "errors": journal.error.iter().collect::<Vec<_>>(),
+        "warnings": journal.warnings,
+        "full_waits": journal.full_waits,
+        "full_ns": journal.full_wait_ns,
+        "on_seal": sealed.map(|Sealed { commands, failed }| json!({ "commands": commands, "failed": failed })),
     })
 }
 
@@ -230,8 +236,18 @@ pub(crate) fn text<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
                 journal.backend
             ),
         ));
+        if journal.full_waits > 0 {
+            rows.push(("journal full", full_line(outcome, journal)));
+        }
         if let Some(error) = &journal.error {
             rows.push(("journal error", error.clone()));
+        }
+        if outcome.is_unjournaled {
+            let what = format!("what comes behind event {} may be in no journal", journal.durable_sequence);
+            rows.push(("UNJOURNALED", what));
+        }
+        if let Some(Sealed { commands, failed }) = described.sealed {
+            rows.push(("on seal", format!("{commands} commands were run, {failed} failed")));
         }
     }
     rows.push(("machine", machine_line(machine)));
@@ -246,6 +262,15 @@ pub(crate) fn text<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
     rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
 }
 
+/// What interrupted the threads.
+fn stalls<R, S>(outcome: &Outcome<R, S>) -> Value {
+    json!({
+        "threshold_ns": outcome.stall_threshold_ns,
+        "idle_ns": latency(&outcome.stalls_idle().summary()),
+        "working_ns": latency(&outcome.stalls_working().summary()),
+    })
+}
+
 /// What was stamped, and what that cost.
 fn measured_line<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> String {
     let sampled = match (described.sample_interval, outcome.probe_cost_ns) {
@@ -257,6 +282,16 @@ fn measured_line<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> St
     };
     let paced = if described.pace == Pace::Max { "" } else { "tick-to-BBO of every event from when it was due; " };
     format!("{paced}{sampled}")
+}
+
+/// How long the journal had no room, and what that cost the feed.
+fn full_line<R, S>(outcome: &Outcome<R, S>, journal: &JournalOutcome) -> String {
+    let ms = |ns: u64| ns as f64 / 1e6;
+    let (waits, full) = (grouped(journal.full_waits), ms(journal.full_wait_ns));
+    format!(
+        "its buffer {waits} times, {full:.1} ms; the feed waited {:.1} ms for a full ring",
+        ms(outcome.ring_full_ns)
+    )
 }
 
 /// What each book core had of the events.

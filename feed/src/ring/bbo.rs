@@ -30,6 +30,8 @@ pub struct BboUpdate {
     pub bbo: Bbo,
     /// Whether the book missed something.
     pub is_stale: bool,
+    /// Whether the engine's journal has failed, so that what the book is made of may be in no journal.
+    pub is_unjournaled: bool,
 }
 
 impl BboRing {
@@ -68,13 +70,16 @@ impl BboUpdate {
     #[must_use]
     pub fn to_event(&self) -> Event {
         let [bid_price, bid_quantity, ask_price, ask_quantity] = self.bbo.to_words();
+        let flag = |is_set, flag| if is_set { flag } else { Flags::NONE };
         Event {
             receive_time: TimestampNs(self.cause.0),
             order_id: OrderId(bid_price),
             reference: bid_quantity,
             price: Price(ask_price.cast_signed()),
             quantity: Quantity(ask_quantity),
-            flags: if self.is_stale { Flags::LAST.with(Flags::STALE) } else { Flags::LAST },
+            flags: Flags::LAST
+                .with(flag(self.is_stale, Flags::STALE))
+                .with(flag(self.is_unjournaled, Flags::UNJOURNALED)),
             ..Event::new(Kind::BboUpdate, self.instrument, self.exchange_time)
         }
     }
@@ -94,6 +99,7 @@ impl BboUpdate {
             instrument: event.instrument,
             bbo: Bbo { bid, ask: quote(event.price, event.quantity) },
             is_stale: event.flags.contains(Flags::STALE),
+            is_unjournaled: event.flags.contains(Flags::UNJOURNALED),
         })
     }
 }
@@ -114,6 +120,7 @@ mod tests {
                 instrument: InstrumentId(13),
                 bbo: Bbo { bid, ask },
                 is_stale,
+                is_unjournaled: bid.is_none(),
             };
             assert_eq!(BboUpdate::from_event(&update.to_event()), Some(update));
         }

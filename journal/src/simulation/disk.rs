@@ -344,6 +344,11 @@ impl State {
         Some((name, from, to))
     }
 
+    /// What each file holds now.
+    pub(crate) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        self.names.iter().map(|(name, &file)| (name.clone(), self.files[file].current.clone())).collect()
+    }
+
     /// The highest sequence that any whole structure says was durable.
     pub(crate) fn highest_claim(&self) -> u64 {
         let mut highest = 0;
@@ -508,7 +513,7 @@ impl MediumFile for SimulatedFile {
         self.disk.state().set_length(self.file, length)
     }
 
-    fn allocate(&self, length: u64) -> io::Result<bool> {
+    fn allocate(&self, length: u64, _is_wanted: bool) -> io::Result<bool> {
         self.disk.state().set_length(self.file, length).map(|()| true)
     }
 

@@ -5,10 +5,12 @@ use super::disk::{Death, Disk, Faults};
 use crate::compact::compact_on;
 use crate::defence::{Defence, without};
 use crate::fault::{OpenError, ReadError};
+use crate::format::{BLOCK_BYTES, FRAME_HEADER_BYTES, FrameHeader, SegmentHeader};
 use crate::helper::Helper;
 use crate::options::{Metadata, Options, Retention, SyncPolicy};
 use crate::reader::{Reader, Tail};
 use crate::recovery::RecoverError;
+use crate::repair::repair_on;
 use crate::seek::Start;
 use crate::verify::verify_on;
 use crate::writer::{AppendError, CreateError, ResumeError, Writer};
@@ -19,7 +21,7 @@ use tickcore_book::{Event, InstrumentId, Kind, OrderId, Sequence, TimestampNs};
 /// Seeds of a usual test run; `TICKCORE_JOURNAL_SEEDS` asks for more, `TICKCORE_JOURNAL_SEED` for a single one.
 const SEEDS: u64 = 2_000;
 /// Seeds within which each control has to be caught.
-const CONTROL_SEEDS: u64 = 3_000;
+const CONTROL_SEEDS: u64 = 10_000;
 /// Turns within which a writer on a medium that is alive gets anything done.
 /// Turns after which a helper that does every job at once has none left.
 const JOBS_TURNS: u32 = 40;
@@ -80,7 +82,7 @@ impl Run {
             Retention {
                 segments_max: Some(self.random.below(5)),
                 bytes_max: Some(self.random.below(200_000)),
-                age_max: None,
+                age_max: self.random.chance(30).then(|| Duration::from_nanos(self.random.below(2_000))),
             }
         } else {
             Retention::default()
@@ -207,11 +209,14 @@ impl Run {
                 Err(ResumeError::Recover(RecoverError::Open(OpenError::Damaged(damage))))
                     if self.character == Character::Misdirecting =>
                 {
-                    // Refused, aloud: no more can be done with this one.
+                    // Refused, aloud. What can be repaired is gone on with.
+                    if self.repair()? {
+                        continue;
+                    }
+                    let _ = damage;
                     *is_created = false;
                     self.disk = Disk::new(Random::new(self.random.next()));
                     (self.appended, self.written, self.durable) = (0, 0, 0);
-                    let _ = damage;
                     return Ok(None);
                 }
                 // It was never begun, and nothing of it was promised.
@@ -406,16 +411,92 @@ impl Run {
             return Err(format!("{place}: verify finds nothing, reading gives {read:?}, {claim} is stated"));
         }
         let options = self.options();
-        let Ok((writer, recovery)) = Writer::resume_on(&self.disk.medium(), options) else { return Ok(()) };
+        let Ok((writer, recovery)) = Writer::resume_on(&self.disk.medium(), options) else {
+            self.repair()?;
+            return Ok(());
+        };
         drop(writer);
         let last = recovery.last_sequence.0;
         match self.read() {
             Ok((read, None, _)) if read == last && last >= claim => Ok(()),
             // A sealed segment is taken at its footer's word by recovery, and found by reading.
-            Ok((_, Some(ReadError::Damaged(_)), _)) if last >= claim => Ok(()),
+            Ok((_, Some(ReadError::Damaged(_)), _)) if last >= claim => self.repair().map(|_| ()),
             other => Err(format!("{place}: {last} records recovered without a word, {other:?}, {claim} is stated")),
         }
     }
+
+    /// Repairs a damaged journal, dying on the way or not. What is read before the damage stays, and every frame that
+    /// validates is still somewhere. `false` where it is refused, aloud.
+    fn repair(&mut self) -> Result<bool, Broken> {
+        let before = self.disk.state().contents();
+        let readable = self.read().map_or(0, |(last, ..)| last);
+        let claim = self.disk.state().highest_claim().max(readable);
+        for attempt in 0.. {
+            if attempt < 4 && self.random.chance(60) {
+                let operations = self.random.below(150);
+                self.disk.die_after(operations);
+            }
+            let repaired = repair_on(&self.disk.medium());
+            if self.disk.is_dead() {
+                let death = if self.random.chance(60) { Death::Machine } else { Death::Process };
+                self.disk.state().crash(death, false);
+                continue;
+            }
+            self.disk.state().crash(Death::Process, false);
+            match repaired {
+                Ok((_, recovery)) => {
+                    let last = recovery.last_sequence.0;
+                    (self.appended, self.written, self.durable) = (last, last, last);
+                    break;
+                }
+                Err(RecoverError::Open(_)) => return Ok(false),
+                // A compacted segment is not cut.
+                Err(RecoverError::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::Unsupported => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(format!("repairing: {error}")),
+            }
+        }
+        let report = verify_on(&self.disk.medium(), |_| ()).map_err(|error| error.to_string())?;
+        if !report.is_intact() {
+            return Err(format!("damage after repair: {:?}", report.damages));
+        }
+        match self.read() {
+            Ok((last, None, Tail::Sealed)) if last == self.appended && last >= readable => {}
+            other => return Err(format!("{readable} records were readable before the repair, {other:?} are after it")),
+        }
+        let first = self.first().map_err(|error| error.to_string())?;
+        let after = self.disk.state().contents();
+        for (name, bytes) in before.iter().filter(|(name, _)| name.ends_with(".tcj")) {
+            for (last, offset, frame) in frames(bytes) {
+                let is_kept = after.values().any(|bytes| bytes.get(offset..offset + frame.len()) == Some(frame));
+                // Retention has released what comes before the first, and what no structure calls durable may stand in a torn
+                // tail, which recovery cuts.
+                if !is_kept && (first..=claim).contains(&last) {
+                    return Err(format!("the frame of {name} at {offset}, to {last}, is nowhere after the repair"));
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Every frame of a segment that validates where it stands, with its last sequence.
+fn frames(bytes: &[u8]) -> Vec<(u64, usize, &[u8])> {
+    let unit = BLOCK_BYTES as usize;
+    let Some(Ok(header)) = bytes.get(..unit).map(SegmentHeader::read) else { return Vec::new() };
+    let seed = header.identity().seed();
+    let mut frames = Vec::new();
+    for offset in (unit..bytes.len()).step_by(unit) {
+        let Ok(frame) = FrameHeader::read(&bytes[offset..]) else { continue };
+        let Some(whole) = bytes.get(offset..offset + frame.frame_bytes as usize) else { continue };
+        let is_sound = frame.check_place(header.identity(), offset as u64).is_ok()
+            && seed.checksum(&whole[FRAME_HEADER_BYTES..]) == frame.payload_checksum;
+        if is_sound {
+            frames.push((frame.last_sequence(), offset, whole));
+        }
+    }
+    frames
 }
 
 /// Runs a seed and says how it broke, if it did.
@@ -476,6 +557,9 @@ fn every_defence_that_is_taken_out_is_missed() {
         Defence::DiskNotCache,
         Defence::ReleaseBeforeRemoval,
         Defence::CopyBeforeRemoval,
+        Defence::SealBeforeAside,
+        Defence::CopyBeforeCut,
+        Defence::DurableCopyBeforeCut,
     ] {
         // A run that only hangs shows nothing of what the defence is for.
         let is_hanging = |how: &Broken| how.contains("waits for ever") || how.contains("no progress");

@@ -323,7 +323,7 @@ impl Storage for IoUringStorage {
     }
 
     fn remove(&mut self, name: &SegmentName) -> io::Result<()> {
-        self.files.remove(name)
+        super::remove(&self.files.directory, name)
     }
 
     fn now(&self) -> Duration {

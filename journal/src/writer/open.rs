@@ -165,7 +165,8 @@ impl Writer {
         }
         .seal();
         let metadata = recovery.metadata.clone();
-        let writer = Self::start(medium, lock, options, metadata, header, |storage| storage)?;
+        let mut writer = Self::start(medium, lock, options, metadata, header, |storage| storage)?;
+        writer.supply.tell_recovered(&recovery.sealed);
         Ok((writer, recovery))
     }
 

@@ -5,7 +5,7 @@ use crate::directory::Catalog;
 use crate::format::{BLOCK_BYTES, JournalId};
 use crate::helper::{HelperLink, JOBS_MAX, Job, JobDone, Worker};
 use crate::medium::Medium;
-use crate::options::{Options, Retention};
+use crate::options::{Notice, Options, Retention};
 use crate::released::Released;
 use crate::storage::{Operation, SegmentName, Token};
 use crate::walk::Position;
@@ -17,6 +17,13 @@ use std::time::Duration;
 
 /// How long after a failed preparation the next is tried.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// What cures a segment that cannot be prepared.
+const ROOM_CURE: &str =
+    "make room on the file system before the segments that are ready are full, or the journal fails";
+/// What cures a segment that cannot be released.
+const RELEASE_CURE: &str = "see that its directory may be written to, or the disk fills up";
+/// What cures a helper that has no place for another job.
+const BUSY_CURE: &str = "the helper is far behind: larger segments make less work for it";
 /// Sealed segments that are kept count of without allocating.
 const KEPT_CAPACITY: usize = 4096;
 
@@ -47,7 +54,7 @@ pub(super) struct Supply {
     kept: VecDeque<Kept>,
     kept_bytes: u64,
     highest_time: u64,
-    warning: Option<String>,
+    warning: Option<Notice>,
 }
 
 impl Supply {
@@ -125,10 +132,24 @@ impl Supply {
         self.jobs_under_way == 0
     }
 
+    /// Tells the helper, if there is one, that recovery has sealed these segments.
+    pub(super) fn tell_recovered(&mut self, files: &[String]) {
+        let Some(helper) = &self.helper else { return };
+        let is_told = files.iter().all(|file| helper.jobs.try_send(Job::Recovered { file: file.clone() }).is_ok());
+        if !is_told {
+            self.warning = notice("segments were sealed by recovery, and nobody is told".to_owned(), BUSY_CURE);
+        }
+    }
+
     /// Why the next segment cannot be had, if that is so.
     pub(super) fn take_failure(&mut self) -> Option<io::Error> {
         self.failure.take().map(|(cause, _)| cause)
     }
+}
+
+#[cold]
+fn notice(cause: String, cure: &str) -> Option<Notice> {
+    Some(Notice { cause, cure: cure.to_owned() })
 }
 
 impl Drop for Supply {
@@ -139,9 +160,17 @@ impl Drop for Supply {
 
 impl Writer {
     /// What stands in the way of going on for long, though nothing has failed yet: a segment that could not be prepared
-    /// or released. The journal fails when it comes to need it.
-    pub fn warning(&self) -> Option<&str> {
-        self.supply.warning.as_deref()
+    /// or released, or that nobody could be told of. The journal fails when it comes to need it.
+    #[inline]
+    pub fn warning(&self) -> Option<&Notice> {
+        self.supply.warning.as_ref()
+    }
+
+    /// Notes that the storage could not prepare the next segment.
+    pub(super) fn warn_of_spare(&mut self, cause: &io::Error) {
+        let number = self.segment.header.number + 1;
+        let told = format!("segment {number} of the journal cannot be prepared: {cause}");
+        self.supply.warning = notice(told, ROOM_CURE);
     }
 
     /// Segments that are ready behind the one that is written.
@@ -165,6 +194,7 @@ impl Writer {
         let number = self.segment.header.number + 1;
         let length = self.options.segment_bytes + BLOCK_BYTES;
         let name = SegmentName::new(number);
+        let is_prewritten = self.options.is_prewritten;
         let supply = &mut self.supply;
         let Some(helper) = &supply.helper else {
             self.spare = Spare::Preparing;
@@ -178,7 +208,7 @@ impl Writer {
             supply.failure = None;
         }
         while supply.requested < number + supply.ahead - 1 && supply.jobs_under_way < JOBS_MAX / 2 {
-            if helper.jobs.try_send(Job::Prepare { number: supply.requested + 1, length }).is_err() {
+            if helper.jobs.try_send(Job::Prepare { number: supply.requested + 1, length, is_prewritten }).is_err() {
                 break;
             }
             supply.requested += 1;
@@ -210,13 +240,15 @@ impl Writer {
                     // What was asked for behind it comes in its turn, once it is there.
                     self.supply.requested = self.supply.requested.min(number - 1);
                     if !self.supply.is_stopping {
-                        self.supply.warning = Some(format!("segment {number} cannot be prepared: {cause}"));
+                        let told = format!("segment {number} of the journal cannot be prepared: {cause}");
+                        self.supply.warning = notice(told, ROOM_CURE);
                         self.supply.failure = Some((cause, self.storage.now()));
                     }
                 }
                 JobDone::Released { number, result } => {
                     if let Err(cause) = result {
-                        self.supply.warning = Some(format!("segment {number} cannot be released: {cause}"));
+                        let told = format!("segment {number} of the journal cannot be released: {cause}");
+                        self.supply.warning = notice(told, RELEASE_CURE);
                     }
                 }
             }
@@ -226,8 +258,10 @@ impl Writer {
     /// A segment is sealed: that is told, and the oldest go if there are too many.
     pub(super) fn note_sealed(&mut self, sealing: &Sealing) {
         let Sealing { number, start, highest_time, footer_offset, .. } = *sealing;
-        if let Some(helper) = &self.supply.helper {
-            let _ = helper.jobs.try_send(Job::Sealed { number });
+        let is_told = self.supply.helper.as_ref().is_none_or(|link| link.jobs.try_send(Job::Sealed { number }).is_ok());
+        if !is_told {
+            self.supply.warning =
+                notice(format!("segment {number} of the journal is sealed, and nobody is told"), BUSY_CURE);
         }
         if !self.supply.retention.is_limited() {
             return;
@@ -244,7 +278,8 @@ impl Writer {
             match is_sent {
                 Some(Ok(())) => self.supply.jobs_under_way += 1,
                 Some(Err(_)) => {
-                    self.supply.warning = Some(format!("segment {number} is not released: the helper does not answer"));
+                    let told = format!("segment {number} of the journal is not released");
+                    self.supply.warning = notice(told, BUSY_CURE);
                 }
                 None => {
                     if let Err(cause) = self.supply.worker.release(number, &released) {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use tickcore_book::{Event, Flags, InstrumentId, Kind, OrderId, Price, Quantity, Sequence, TimestampNs};
-use tickcore_journal::{Backend, Capacities, Metadata, Options, Reader, Tail, Writer};
+use tickcore_journal::{Backend, Capacities, Metadata, Options, PortableThread, Reader, Tail, Writer};
 
 /// The event with this number: every word follows from it, and any two differ.
 pub(crate) fn event(number: u64) -> Event {
@@ -95,6 +95,13 @@ pub(crate) fn segments(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> = names.filter(|name| name.ends_with(".tcj")).collect();
     names.sort();
     names
+}
+
+/// A thread for the portable backend.
+pub(crate) fn portable_thread() -> PortableThread {
+    PortableThread::new(|disk| {
+        std::thread::Builder::new().name("tickcore-disk".to_owned()).spawn(|| disk.run()).map(|_| ())
+    })
 }
 
 /// The backends of this machine; says aloud which are not to be had.

@@ -190,6 +190,7 @@ fn configured(run: &Run, capacity: Capacity) -> Config {
         resume: false,
         options: Options::default(),
         metadata: Metadata::default(),
+        policy: tickcore::JournalPolicy::default(),
     });
     let Run { topology, sample_interval, pace, .. } = *run;
     Config { topology, capacity, pace, journal, latency_sample_interval: sample_interval, ..Config::default() }

@@ -304,9 +304,8 @@ impl Round {
 
 /// Two gating readers, each polled on a core of its own.
 fn readers_apart(reader_cores: [usize; 2], capacity: usize, events: u64) -> anyhow::Result<Rates> {
-    let run = |mode| {
-        throughput::run_each(&reader_cores, mode, Regime::Free, 1, events, contenders::readers_apart(capacity)?)
-    };
+    let run =
+        |mode| throughput::run_each(&reader_cores, mode, Regime::Free, 1, events, contenders::readers_apart(capacity)?);
     Ok(Rates { single: run(Mode::Single)?, batched: run(Mode::Batched)? })
 }
 
