@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use tickcore::book::{Anomaly, LOOKAHEAD_EVENTS};
 use tickcore::feed::source::{Counts, Format};
 use tickcore::latency::{Recorder, Summary, grouped};
-use tickcore::outcome::{CoreOutcome, End, JournalOutcome, MachineOutcome, Outcome, StageOutcome};
+use tickcore::outcome::{BooksOutcome, CoreOutcome, End, JournalOutcome, MachineOutcome, Outcome, StageOutcome};
 use tickcore::pace::Pace;
 use tickcore::topology::Role;
 
@@ -27,8 +27,7 @@ pub(crate) struct Described<'d> {
 
 /// The JSON object of `replay --json`: its keys are a contract.
 pub(crate) fn json<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> Value {
-    let (books, machine, counts) = (&outcome.books, &outcome.machine, described.counts);
-    let of = |anomaly| books.anomalies.of(anomaly);
+    let (books, counts) = (&outcome.books, described.counts);
     let digest = |digest: Option<u64>| digest.map(|digest| format!("{digest:016x}"));
     json!({
         "input": described.inputs.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
@@ -40,16 +39,10 @@ pub(crate) fn json<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
         "end": end_name(&outcome.end),
         "skipped": {
             "unknown_type": counts.unknown_type,
-            "malformed": counts.malformed + of(Anomaly::Malformed),
+            "malformed": counts.malformed + books.anomalies.of(Anomaly::Malformed),
             "truncated_bytes": counts.truncated_bytes,
         },
-        "anomalies": {
-            "unknown_order": of(Anomaly::UnknownOrder),
-            "duplicate_order": of(Anomaly::DuplicateOrder),
-            "overfill": of(Anomaly::Overfill),
-            "capacity": of(Anomaly::Capacity),
-            "gap": of(Anomaly::Gap),
-        },
+        "anomalies": anomalies(books),
         "crossed": books.crossed,
         "locked": books.locked,
         "instruments": books.instruments,
@@ -74,17 +67,7 @@ pub(crate) fn json<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
         "stalls": stalls(outcome),
         "threads": outcome.cores.iter().map(thread).collect::<Vec<_>>(),
         "journal": outcome.journal.as_ref().map(|outcome| journal(outcome, described.sealed)),
-        "machine": {
-            "cpu": machine.cpu,
-            "topology": machine.topology.name(),
-            "cores": machine.cores,
-            "pinned": machine.is_pinned,
-            "huge_pages": machine.huge_page_bytes,
-            "journal_backend": outcome.journal.as_ref().map(|journal| journal.backend.to_string()),
-            "journal_spins": machine.journal_spins,
-            "shards": described.spread.map.count(),
-            "notices": machine.notices,
-        },
+        "machine": machine(outcome, described),
     })
 }
 
@@ -260,6 +243,34 @@ pub(crate) fn text<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
     rows.push(("measured", measured_line(outcome, described)));
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}
+
+/// What did not fit the books, but for what is malformed, which counts as skipped.
+fn anomalies(books: &BooksOutcome) -> Value {
+    let of = |anomaly| books.anomalies.of(anomaly);
+    json!({
+        "unknown_order": of(Anomaly::UnknownOrder),
+        "duplicate_order": of(Anomaly::DuplicateOrder),
+        "overfill": of(Anomaly::Overfill),
+        "capacity": of(Anomaly::Capacity),
+        "gap": of(Anomaly::Gap),
+    })
+}
+
+/// What it ran on, and how it was spread there.
+fn machine<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> Value {
+    let machine = &outcome.machine;
+    json!({
+        "cpu": machine.cpu,
+        "topology": machine.topology.name(),
+        "cores": machine.cores,
+        "pinned": machine.is_pinned,
+        "huge_pages": machine.huge_page_bytes,
+        "journal_backend": outcome.journal.as_ref().map(|journal| journal.backend.to_string()),
+        "journal_spins": machine.journal_spins,
+        "shards": described.spread.map.count(),
+        "notices": machine.notices,
+    })
 }
 
 /// What interrupted the threads.
