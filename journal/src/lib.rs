@@ -32,6 +32,7 @@
 //! # }
 //! ```
 
+mod checkpoint;
 mod checksum;
 mod compact;
 mod defence;
@@ -59,6 +60,10 @@ mod verify;
 mod walk;
 mod writer;
 
+pub use checkpoint::{
+    Boundary, CHECKPOINTS_KEPT, Checkpoint, CheckpointError, CheckpointFault, CheckpointMark, Checkpoints, PassedOver,
+    Stored, boundaries, store_checkpoint,
+};
 pub use compact::{CompactError, Compaction, compact};
 pub use fault::{Damage, Fault, OpenError, ReadError};
 pub use format::{

@@ -182,6 +182,9 @@ fn plan(catalog: &Catalog, recovery: &mut Recovery) -> Result<(Vec<Repair>, Jour
                 let fault = Fault::MissingSegment { number: segment.header.number.wrapping_add(1) };
                 return Err(damage(segment.length, end.position, fault));
             }
+            if is_last {
+                catalog.check_end(end.position).map_err(|fault| damage(segment.length, end.position, fault))?;
+            }
             continue;
         }
         let io_error = |cause| OpenError::Io { path: catalog.path(index), cause };
