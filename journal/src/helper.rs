@@ -282,6 +282,9 @@ fn recycle(
     if old_length < length {
         file.allocate(length)?;
         fill(file.as_ref(), old_length, length, pace)?;
+    } else if old_length > length {
+        // A run with larger segments: a file longer than its header says would be damage.
+        file.set_length(length)?;
     }
     file.sync()?;
     medium.rename(recycled, name)

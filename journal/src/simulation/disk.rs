@@ -266,7 +266,7 @@ impl State {
                 bytes[place] ^= 1 << self.random.below(8);
             }
             _ if may_misdirect => {
-                let room = self.files[file].durable.len().max(offset + bytes.len()) - floor;
+                let room = self.files[file].durable.len().max(offset + bytes.len()).saturating_sub(floor);
                 offset = floor + self.random.below((room / UNIT_BYTES) as u64 + 1) as usize * UNIT_BYTES;
             }
             _ => {}
