@@ -3,7 +3,7 @@
 use crate::control::Control;
 use crate::meter::Meter;
 use crate::pace::{Pace, Schedule};
-use tickcore_book::{Event, TimestampNs};
+use tickcore_book::{Event, Sequence, TimestampNs};
 use tickcore_feed::batch::EventBatch;
 use tickcore_feed::ring::Wait;
 use tickcore_feed::source::{Filled, FirstSkipped, Source, SourceError};
@@ -51,6 +51,8 @@ pub(crate) struct FeedCore<'c, R> {
     held_end: Option<FeedEnd>,
     /// Number of the event that comes next.
     next_number: u64,
+    /// Events up to here are known already: nothing waits for them to be due.
+    known: u64,
 }
 
 /// What a run lets in, and how.
@@ -61,11 +63,15 @@ pub(crate) struct Admission {
     pub(crate) to: TimestampNs,
     pub(crate) is_strict: bool,
     pub(crate) wait: Wait,
+    /// Sequence before the source's first event.
+    pub(crate) base: Sequence,
+    /// Events up to here are known already.
+    pub(crate) known: Sequence,
 }
 
 impl<'c, R: Source> FeedCore<'c, R> {
     pub(crate) fn new(source: R, admission: Admission, control: &'c Control, clock: &'c Clock) -> Self {
-        let Admission { pace, from, to, is_strict, wait } = admission;
+        let Admission { pace, from, to, is_strict, wait, base, known } = admission;
         Self {
             source,
             batch: EventBatch::new(BATCH_EVENTS),
@@ -78,7 +84,8 @@ impl<'c, R: Source> FeedCore<'c, R> {
             wait,
             is_paced: false,
             held_end: None,
-            next_number: 1,
+            next_number: base.next().get(),
+            known: known.get(),
         }
     }
 
@@ -119,6 +126,7 @@ impl<'c, R: Source> FeedCore<'c, R> {
     fn fill(&mut self, max_messages: usize, meter: &mut Meter<'_>) -> Option<FeedEnd> {
         let filled = match self.pace {
             Pace::Max => self.source.fill(&mut self.batch, max_messages),
+            _ if self.next_number <= self.known => self.source.fill(&mut self.batch, 1),
             _ => self.fill_when_due(meter),
         };
         match filled {

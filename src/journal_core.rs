@@ -162,6 +162,9 @@ impl JournalRun {
     /// Reads events that the journal has already and compares them with the input's.
     fn compare(&mut self, control: &Control, meter: &mut Meter<'_>) -> Result<(), CarryError> {
         let Some((mut journal, last)) = self.found.take() else { return Ok(()) };
+        if !self.pass_released(journal.next_sequence(), control, meter) {
+            return Ok(());
+        }
         let mut waiter = self.wait.waiter();
         while self.ring.next_sequence() <= last {
             let Some(records) = journal.next_batch()? else { break };
@@ -201,6 +204,25 @@ impl JournalRun {
             }
         }
         Ok(())
+    }
+
+    /// Passes events by that retention has let go of: there is nothing to compare them with. False when the run ended before
+    /// `first`.
+    fn pass_released(&mut self, first: Sequence, control: &Control, meter: &mut Meter<'_>) -> bool {
+        let mut waiter = self.wait.waiter();
+        while self.ring.next_sequence() < first {
+            let left = (first.get() - self.ring.next_sequence().get()) as usize;
+            if self.ring.poll(left.min(BATCH_EVENTS), |_, _| {}) > 0 {
+                waiter.reset();
+                meter.worked();
+            } else if control.is_abandoned() || self.ring.is_closed_and_drained() {
+                return false;
+            } else {
+                waiter.idle();
+                meter.idle();
+            }
+        }
+        true
     }
 
     fn append_all(&mut self, control: &Control, meter: &mut Meter<'_>) -> Result<(), CarryError> {
@@ -270,6 +292,9 @@ impl JournalRun {
             last_sequence: Sequence(self.writer.next_sequence().get() - 1),
             written_sequence: self.writer.written(),
             durable_sequence: self.writer.durable(),
+            checkpoint_sequence: None,
+            restart_ns: 0,
+            checkpoints_made: 0,
             compared_events: 0,
             bytes: 0,
             segments: 0,
@@ -307,6 +332,9 @@ impl JournalRun {
             last_sequence,
             written_sequence: watermarks.written,
             durable_sequence: watermarks.durable,
+            checkpoint_sequence: None,
+            restart_ns: 0,
+            checkpoints_made: 0,
             compared_events,
             bytes: 0,
             segments: 0,

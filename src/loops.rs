@@ -24,21 +24,23 @@ pub(crate) struct Turning<'r> {
     pub(crate) control: &'r Control,
     pub(crate) wait: Wait,
     pub(crate) pace: Pace,
+    /// Sequence before the source's first event.
+    pub(crate) base: Sequence,
 }
 
 impl Turning<'_> {
-    /// Source, ring for the journal, books and strategy on one core.
+    /// Source, ring for the journal, books and strategy on one core, from the event behind `last` on.
     pub(crate) fn inline<R: Source, S: Strategy>(
         self,
         feed: &mut FeedCore<'_, R>,
         core: &mut BookCore<'_, '_, S>,
         mut writer: Option<&mut RingWriter>,
+        mut last: Sequence,
         meter: &mut Meter<'_>,
     ) -> FeedEnd {
         let is_paced = self.pace != Pace::Max;
         let pacing = feed.pacing();
         let mut waiter = self.wait.waiter();
-        let mut last = Sequence(0);
         loop {
             let events = match feed.next(meter) {
                 Ok([]) => {
@@ -119,8 +121,8 @@ impl Turning<'_> {
     ) {
         let mut waiter = self.wait.waiter();
         while !self.control.is_abandoned() {
-            let first = reader.next_sequence();
-            let lines = gathered.take_from(reader, core.share.as_ref());
+            let first = Sequence(self.base.get() + reader.next_sequence().get());
+            let lines = gathered.take_from(reader, core.share.as_ref(), self.base);
             if lines == 0 {
                 if reader.is_closed_and_drained() {
                     return;
@@ -195,7 +197,7 @@ impl Gathered {
 
     /// Takes what is at hand, of a share what is in it. Says how many lines that were.
     #[inline]
-    fn take_from(&mut self, reader: &mut RingReader, share: Option<&Share>) -> usize {
+    fn take_from(&mut self, reader: &mut RingReader, share: Option<&Share>, base: Sequence) -> usize {
         let Some(share) = share else {
             self.count = reader.read_into(&mut self.events);
             return self.count;
@@ -205,7 +207,7 @@ impl Gathered {
         let lines = reader.poll(SHARED_LINES, |sequence, event| {
             // Written whether it is ours or not, and overwritten by the next if not: no branch to be guessed.
             events[count] = *event;
-            sequences[count] = sequence;
+            sequences[count] = Sequence(base.get() + sequence.get());
             count += usize::from(share.takes(event));
         });
         self.count = count;

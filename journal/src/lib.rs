@@ -77,7 +77,7 @@ pub use options::{
     WRITES_IN_FLIGHT_MAX, Watermarks,
 };
 pub use reader::{Reader, Tail};
-pub use recovery::{Cut, RecoverError, Recovery, recover};
+pub use recovery::{Cut, Held, RecoverError, Recovery, hold, recover};
 pub use repair::{RepairStep, plan_repair, repair};
 pub use seek::Start;
 pub use status::{Snapshot, Status, WriterState};

@@ -93,7 +93,7 @@ impl<'b> BooksState<'b> {
     }
 
     /// As [`BooksState::restore`], for the books of one of several cores: only what is of instruments that `owns` says are
-    /// this core's. Anomalies that no instrument could be blamed for are taken to be `unblamed`.
+    /// this core's. Anomalies that no instrument could be blamed for are taken to be `unblamed` where that is given.
     ///
     /// # Errors
     /// As [`BooksState::restore`].
@@ -101,9 +101,9 @@ impl<'b> BooksState<'b> {
         &self,
         books: &mut Books<'_>,
         owns: impl Fn(InstrumentId) -> bool,
-        unblamed: AnomalyCounts,
+        unblamed: Option<AnomalyCounts>,
     ) -> Result<(), StateError> {
-        self.restore_part(books, &Part { owns, unblamed: Some(unblamed) })
+        self.restore_part(books, &Part { owns, unblamed })
     }
 
     fn restore_part(

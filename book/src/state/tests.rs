@@ -144,7 +144,7 @@ proptest! {
             let mut share = Watched::new(&arenas[1 + number], capacity);
             let owns = |row: InstrumentId| row.index() % 2 == number;
             let read = BooksState::read(&state).expect("a state");
-            read.restore_share(&mut share.books, owns, AnomalyCounts::default()).expect("a whole state");
+            read.restore_share(&mut share.books, owns, Some(AnomalyCounts::default())).expect("a whole state");
             share.stream.restore(&chains, owns).expect("whole chains");
             prop_assert_eq!(share.books.validate(), Ok(()));
             *digest = (share.books.state_digest(), share.stream.value());
