@@ -81,15 +81,15 @@ pub(crate) struct BookCore<'a, 'c, S> {
     /// Anomalies by events for all instruments, which every core counts.
     pub(crate) common_anomalies: AnomalyCounts,
     pub(crate) share: Option<Share>,
-    is_first: bool,
+    pub(crate) is_first: bool,
     clock: &'c Clock,
     control: &'c Control,
-    from: TimestampNs,
+    pub(crate) from: TimestampNs,
     /// Whether `from` was reached.
-    is_live: bool,
+    pub(crate) is_live: bool,
     is_strict: bool,
     /// The last event applied left a transaction of the venue open.
-    is_within_transaction: bool,
+    pub(crate) is_within_transaction: bool,
 }
 
 impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {

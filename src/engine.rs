@@ -8,12 +8,14 @@ use crate::journal_core::{JournalConfig, JournalError};
 use crate::outcome::Outcome;
 use crate::pace::Pace;
 use crate::pin::{Cores, PinError};
+use crate::restart::{LoadedCheckpoint, RestartError};
 use crate::run::Run;
 use crate::shards::{Shard, ShardMap};
 use crate::stat::{Board, StatFile, StatFileError};
 use crate::strategy::Strategy;
 use crate::threads::ThreadHook;
 use crate::topology::{EngineThread, Plan, Topology, TopologyError};
+use core::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::time::Duration;
 use tickcore_book::{ArenaError, Capacity, CapacityError, TimestampNs};
@@ -56,6 +58,12 @@ pub struct Config {
     pub latency_sample_interval: u32,
     /// Where events are journaled, if they are.
     pub journal: Option<JournalConfig>,
+    /// Segments that are sealed between two checkpoints, which a thread of its own makes beside a journaled run; `None` for
+    /// no checkpoints. It takes the memory of the maxima once more, when the first is due.
+    pub checkpoint_every: Option<NonZeroU64>,
+    /// What the books begin with, when the source's first event is the one behind it. A run that resumes a journal finds
+    /// its checkpoint by itself.
+    pub start: Option<LoadedCheckpoint>,
     /// Book cores of topology `sharded`, and which instruments each keeps. Every core takes the memory of the maxima.
     pub shards: ShardMap,
     /// Whether the engine's counters can be read from outside.
@@ -86,6 +94,8 @@ impl Default for Config {
             keeps_digests: false,
             latency_sample_interval: 64,
             journal: None,
+            checkpoint_every: None,
+            start: None,
             shards: ShardMap::default(),
             stat_file: StatFile::Off,
             description: String::new(),
@@ -118,6 +128,9 @@ pub enum EngineError {
     /// The journal could not be begun.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The checkpoint that it was to go on from, or the journal's tail.
+    #[error(transparent)]
+    Restart(#[from] RestartError),
     /// The file of the counters.
     #[error(transparent)]
     StatFile(#[from] StatFileError),

@@ -69,6 +69,8 @@ pub(crate) struct FeedCore<'c, R> {
     held_end: Option<FeedEnd>,
     /// Number of the event that comes next.
     next_number: u64,
+    /// Events up to here are known already: nothing waits for them to be due.
+    known: u64,
 }
 
 /// What a run lets in, and how.
@@ -79,11 +81,15 @@ pub(crate) struct Admission {
     pub(crate) to: TimestampNs,
     pub(crate) is_strict: bool,
     pub(crate) wait: Wait,
+    /// Sequence before the source's first event.
+    pub(crate) base: Sequence,
+    /// Events up to here are known already.
+    pub(crate) known: Sequence,
 }
 
 impl<'c, R: Source> FeedCore<'c, R> {
     pub(crate) fn new(source: R, admission: Admission, control: &'c Control, clock: &'c Clock) -> Self {
-        let Admission { pace, from, to, is_strict, wait } = admission;
+        let Admission { pace, from, to, is_strict, wait, base, known } = admission;
         Self {
             source,
             batch: EventBatch::new(BATCH_EVENTS),
@@ -97,7 +103,8 @@ impl<'c, R: Source> FeedCore<'c, R> {
             is_paced: false,
             due_count: 0,
             held_end: None,
-            next_number: 1,
+            next_number: base.next().get(),
+            known: known.get(),
         }
     }
 
@@ -144,6 +151,7 @@ impl<'c, R: Source> FeedCore<'c, R> {
     fn fill(&mut self, max_messages: usize, probe: &mut FeedProbe<'_>, meter: &mut Meter<'_>) -> Option<FeedEnd> {
         let filled = match self.pace {
             Pace::Max => self.source.fill(&mut self.batch, max_messages),
+            _ if self.next_number <= self.known => self.source.fill(&mut self.batch, 1),
             _ => self.fill_when_due(probe, meter),
         };
         match filled {

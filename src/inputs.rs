@@ -2,13 +2,13 @@
 
 use crate::journal_source::{JournalSource, JournalSourceError};
 use std::path::{Path, PathBuf};
-use tickcore_book::TimestampNs;
+use tickcore_book::{Sequence, TimestampNs};
 use tickcore_feed::batch::EventBatch;
 use tickcore_feed::session::SessionDate;
 use tickcore_feed::source::{
     Counts, DetectError, Filled, Format, ItchFile, ItchOptions, Progress, Source, SourceError, detect,
 };
-use tickcore_journal::{Metadata, Reader};
+use tickcore_journal::{Metadata, Reader, Start};
 
 /// Why inputs cannot be read together, or at all.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,8 @@ pub struct Inputs {
     format: Format,
     metadata: Option<Metadata>,
     midnight: Option<TimestampNs>,
+    /// The first record of a journal.
+    begins_at: Option<Sequence>,
 }
 
 impl Inputs {
@@ -110,12 +112,14 @@ impl Inputs {
             format,
             metadata: None,
             midnight: midnights[0],
+            begins_at: None,
         })
     }
 
     fn open_journal(path: &Path, date: Option<SessionDate>) -> Result<Self, InputsError> {
         let mut reader = Reader::open(path).map_err(JournalSourceError::from)?;
         let metadata = reader.metadata().clone();
+        let begins_at = Some(reader.next_sequence());
         let mut first_day = None;
         if !metadata.has_times_since_midnight {
             let records = reader.next_batch().map_err(JournalSourceError::from)?;
@@ -128,7 +132,26 @@ impl Inputs {
             format: Format::JournalDirectory,
             metadata: Some(metadata),
             midnight: date.or(first_day).map(SessionDate::midnight),
+            begins_at,
         })
+    }
+
+    /// The first record of a journal, which is above 1 once retention has let segments go; `None` for files.
+    pub const fn journal_begins_at(&self) -> Option<Sequence> {
+        self.begins_at
+    }
+
+    /// Gives the events of a journal from the one behind `last` on. Files are left as they are.
+    ///
+    /// # Errors
+    /// When the journal cannot be opened there, or its reading thread cannot be started.
+    pub fn begin_behind(&mut self, last: Sequence) -> Result<(), InputsError> {
+        if let Reading::Journal(source) = &mut self.reading {
+            let reader = Reader::open_at(&self.paths[0], Start::Sequence(last.next()));
+            let reader = reader.map_err(JournalSourceError::from)?;
+            **source = JournalSource::start_at(reader, last.next())?;
+        }
+        Ok(())
     }
 
     /// The inputs as they were named.

@@ -74,6 +74,14 @@ impl JournalSource {
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(reader: Reader) -> Result<Self, JournalSourceError> {
+        Self::start_at(reader, Sequence(1))
+    }
+
+    /// Starts reading the journal that `reader` opened, whose next record must be this one.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start_at(reader: Reader, first: Sequence) -> Result<Self, JournalSourceError> {
         let (sender, deliveries) = sync_channel(BLOCKS);
         let (returns, empty) = sync_channel(BLOCKS);
         for _ in 0..BLOCKS {
@@ -81,7 +89,7 @@ impl JournalSource {
         }
         let thread = thread::Builder::new()
             .name("tickcore-source".to_owned())
-            .spawn(move || read_ahead(reader, &sender, &empty))
+            .spawn(move || read_ahead(reader, first, &sender, &empty))
             .map_err(|_| JournalSourceError::Thread { what: "cannot be started" })?;
         Ok(Self {
             deliveries,
@@ -177,13 +185,13 @@ impl Drop for JournalSource {
 }
 
 /// The reading thread: ends when the journal does, when it fails, or when nobody takes blocks any more.
-fn read_ahead(mut reader: Reader, sender: &SyncSender<Delivery>, empty: &Receiver<Vec<Event>>) {
-    let mut expected = Sequence(1);
+fn read_ahead(mut reader: Reader, first: Sequence, sender: &SyncSender<Delivery>, empty: &Receiver<Vec<Event>>) {
+    let mut expected = first;
     loop {
         let last = match reader.next_batch() {
             Ok(Some(records)) => {
                 if let Some(record) = records.first()
-                    && expected == Sequence(1)
+                    && expected == first
                     && record.sequence != expected
                 {
                     Err(JournalSourceError::NotFromStart { first: record.sequence })

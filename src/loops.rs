@@ -23,21 +23,23 @@ pub(crate) const SHARED_LINES: usize = 4 * BATCH_EVENTS;
 pub(crate) struct Turning<'r> {
     pub(crate) control: &'r Control,
     pub(crate) wait: Wait,
+    /// Sequence before the source's first event.
+    pub(crate) base: Sequence,
 }
 
 impl Turning<'_> {
-    /// Source, ring for the journal, books and strategy on one core.
+    /// Source, ring for the journal, books and strategy on one core, from the event behind `last` on.
     pub(crate) fn inline<R: Source, S: Strategy>(
         self,
         feed: &mut FeedCore<'_, R>,
         core: &mut BookCore<'_, '_, S>,
         mut writer: Option<&mut RingWriter>,
+        mut last: Sequence,
         probe: &mut FeedProbe<'_>,
         meter: &mut Meter<'_>,
     ) -> FeedEnd {
         let pacing = feed.pacing();
         let mut waiter = self.wait.waiter();
-        let mut last = Sequence(0);
         loop {
             let Taken { events, due_count } = match feed.next(probe, meter) {
                 Ok(Taken { events: [], .. }) => {
@@ -106,7 +108,7 @@ impl Turning<'_> {
             let mut count = due_count;
             while !rest.is_empty() {
                 let (part, later) = rest.split_at(count);
-                let first = writer.last_sequence().next();
+                let first = self.behind(writer);
                 // The first were waited for before they were decoded.
                 if rest.len() < events.len() {
                     pacing.wait_until_due(part[0].exchange_time, first.get(), meter);
@@ -132,8 +134,8 @@ impl Turning<'_> {
     ) {
         let mut waiter = self.wait.waiter();
         while !self.control.is_abandoned() {
-            let first = reader.next_sequence();
-            let lines = gathered.take_from(reader, core.share.as_ref());
+            let first = Sequence(self.base.get() + reader.next_sequence().get());
+            let lines = gathered.take_from(reader, core.share.as_ref(), self.base);
             if lines == 0 {
                 if reader.is_closed_and_drained() {
                     return;
@@ -159,6 +161,12 @@ impl Turning<'_> {
         }
     }
 
+    /// The engine's sequence of the event that is published next.
+    #[inline]
+    fn behind(self, writer: &RingWriter) -> Sequence {
+        Sequence(self.base.get() + writer.last_sequence().get()).next()
+    }
+
     /// Publishes every event, waiting for slow readers. False when the run was abandoned before that. A reader that dies no
     /// longer holds the ring.
     #[inline]
@@ -169,7 +177,7 @@ impl Turning<'_> {
         probe: &FeedProbe<'_>,
         meter: &mut Meter<'_>,
     ) -> bool {
-        probe.enter(writer.last_sequence().next(), events.len());
+        probe.enter(self.behind(writer), events.len());
         let mut rest = &events[writer.publish_batch(events)..];
         if rest.is_empty() {
             return true;
@@ -178,7 +186,7 @@ impl Turning<'_> {
         meter.set(Counter::Sequence, writer.last_sequence().get());
         let mut waiter = self.wait.waiter();
         while !rest.is_empty() {
-            probe.enter(writer.last_sequence().next(), rest.len());
+            probe.enter(self.behind(writer), rest.len());
             let count = writer.publish_batch(rest);
             rest = &rest[count..];
             if count > 0 {
@@ -217,7 +225,7 @@ impl Gathered {
 
     /// Takes what is at hand, of a share what is in it. Says how many lines that were.
     #[inline]
-    fn take_from(&mut self, reader: &mut RingReader, share: Option<&Share>) -> usize {
+    fn take_from(&mut self, reader: &mut RingReader, share: Option<&Share>, base: Sequence) -> usize {
         let Some(share) = share else {
             self.count = reader.read_into(&mut self.events);
             return self.count;
@@ -227,7 +235,7 @@ impl Gathered {
         let lines = reader.poll(SHARED_LINES, |sequence, event| {
             // Written whether it is ours or not, and overwritten by the next if not: no branch to be guessed.
             events[count] = *event;
-            sequences[count] = sequence;
+            sequences[count] = Sequence(base.get() + sequence.get());
             count += usize::from(share.takes(event));
         });
         self.count = count;

@@ -136,6 +136,13 @@ pub struct JournalOutcome {
     pub written_sequence: Sequence,
     /// Last sequence that survives the machine.
     pub durable_sequence: Sequence,
+    /// The last event of the checkpoint that this run went on from, `None` when it began at the beginning.
+    pub checkpoint_sequence: Option<Sequence>,
+    /// How long the slowest book core took to take its part of it on and to apply the journal behind it, before the word to
+    /// go, its memory touched already.
+    pub restart_ns: u64,
+    /// Checkpoints that were made beside this run.
+    pub checkpoints_made: u64,
     /// Events that were in the journal before this run and were found equal.
     pub compared_events: u64,
     /// Sampled events whose way to the disk was not measured: too many others were on it.

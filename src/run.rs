@@ -1,6 +1,7 @@
 //! One run of an engine: its threads from set-up to outcome.
 
 use crate::book_core::{BookCore, BookOptions};
+use crate::checkpoint::{Beside, BesideEnd};
 use crate::control::{Control, Supervision};
 use crate::engine::{Config, EngineError, Progress};
 use crate::feed_core::{Admission, FeedCore, FeedEnd};
@@ -16,20 +17,26 @@ use crate::probes::{
     cost_ns,
 };
 use crate::recordings::Recordings;
+use crate::restart::{LoadedCheckpoint, Restart, are_stateless};
 use crate::shards::Shard;
-use crate::stat::{Board, Counter, State};
-use crate::strategy::Strategy;
+use crate::stat::{BLOCK_WORDS, Board, Counter, Slot, State};
+use crate::strategy::{NoStrategy, Strategy};
 use crate::threads::{Joined, Spawner};
 use crate::timeline::{Moment, Timeline};
 use crate::topology::{EngineThread, Plan, Role};
 use crate::warm_up::{WarmUpError, warm_up, warm_up_publishing};
+use core::array;
 use core::cell::Cell;
+use core::mem;
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 use tickcore_book::{AnomalyCounts, Arena, ArenaError, Books, InstrumentId, Sequence, StreamDigest};
 use tickcore_feed::ring::{Reader as RingReader, Ring, Writer as RingWriter};
 use tickcore_feed::source::Source;
+use tickcore_journal::CheckpointMark;
 use tickcore_latency::stages::StageRecorder;
 use tickcore_latency::{Clock, Ticks};
 
@@ -88,6 +95,14 @@ pub(crate) struct Run<'r> {
     board: &'r Board,
     clock: &'r Clock,
     control: Control,
+    /// Where the books begin.
+    restart: OnceLock<Restart>,
+    /// How far checkpoints reach that are made beside the run.
+    mark: CheckpointMark,
+    /// How long the slowest book core took to go on from a checkpoint.
+    restart_ns: AtomicU64,
+    /// Set once nothing is left for the thread that makes them.
+    is_ended: AtomicBool,
 }
 
 /// What was seen of a run while it went on.
@@ -118,7 +133,10 @@ struct Seat<'r> {
 
 impl<'r> Run<'r> {
     pub(crate) fn new(config: &'r Config, plan: &'r Plan, board: &'r Board, clock: &'r Clock) -> Self {
-        Self { config, plan, board, clock, control: Control::new(plan.threads.len()) }
+        let control = Control::new(plan.threads.len());
+        let (restart, mark, is_ended) = (OnceLock::new(), CheckpointMark::default(), AtomicBool::new(false));
+        let restart_ns = AtomicU64::new(0);
+        Self { config, plan, board, clock, control, restart, mark, restart_ns, is_ended }
     }
 
     pub(crate) fn start<R: Source + Send, S: Strategy>(
@@ -141,7 +159,7 @@ impl<'r> Run<'r> {
         // In topology inline the core that has the books takes the events from the source.
         let inline_seat = self.seats(Role::Book).next().filter(|_| !has_feed);
         let inline_recorder = self.recorder(&mut recordings, inline_seat, &FEED_STAGES, false);
-        let books: Vec<(Seat<'_>, S, Option<RingReader>, Option<StageRecorder>)> = self
+        let mut books: Vec<(Seat<'_>, S, Option<RingReader>, Option<StageRecorder>)> = self
             .seats(Role::Book)
             .map(|seat| {
                 let strategy = make(Shard { number: seat.thread.shard, count });
@@ -152,6 +170,16 @@ impl<'r> Run<'r> {
             .collect();
         let journal_recorder = self.recorder(&mut recordings, self.seats(Role::Journal).next(), &JOURNAL_STAGES, false);
         let probe_cost_ns = (!sampling.is_off()).then(|| cost_ns(self.clock));
+        let twin = if let [(_, strategy, ..)] = &books[..] { strategy.twin() } else { None };
+        let mut strategies: Vec<&mut S> = books.iter_mut().map(|(_, strategy, ..)| strategy).collect();
+        let mut restart = Restart::of(self.config, &mut strategies)?;
+        if self.beside().is_some() && twin.is_none() && !are_stateless(&strategies) {
+            restart.notices.push(
+                "checkpoints beside this run are without the state of its strategy: one that resumes it replays the session"
+                    .to_owned(),
+            );
+        }
+        self.restart.get_or_init(|| restart);
         thread::scope(|scope| {
             let spawn = Spawner { scope, control: &self.control };
             let journal_thread = match (journal, self.seats(Role::Journal).next()) {
@@ -187,8 +215,26 @@ impl<'r> Run<'r> {
                 let work = move || self.feed_thread(seat, source, writer, measuring, feed_recorder);
                 feed_thread = Some(spawn.thread(seat.place, seat.thread, work)?);
             }
+            let beside = self.beside().map(|beside| {
+                let thread = thread::Builder::new().name("tickcore-check".to_owned());
+                thread.spawn_scoped(scope, move || match twin {
+                    Some(twin) => beside.run(twin),
+                    None => beside.run(NoStrategy),
+                })
+            });
             // Not on a core that keeps books, if there is another: what it collects takes it some time.
             let watched = started_on(&self.plan.helpers, || self.attend(recordings, monitor));
+            self.is_ended.store(true, Relaxed);
+            let beside = beside.map(|thread| match thread.map(thread::ScopedJoinHandle::join) {
+                Ok(Ok(end)) => end,
+                Ok(Err(_)) => {
+                    BesideEnd { made: 0, notices: vec!["the thread that makes checkpoints panicked".to_owned()] }
+                }
+                Err(error) => {
+                    let notice = format!("the thread that makes checkpoints could not be started: {error}");
+                    BesideEnd { made: 0, notices: vec![notice] }
+                }
+            });
             let journal = journal_thread.map(Joined::join);
             let feed = feed_thread.map(Joined::join);
             let books: Vec<_> = book_threads.into_iter().map(Joined::join).collect();
@@ -203,7 +249,15 @@ impl<'r> Run<'r> {
                 (None, Some(feed)) => (feed?, books.into_iter().collect::<Result<_, _>>()?),
                 (None, None) => unreachable!("a topology has one thread that feeds"),
             };
-            Ok(self.outcome(watched, probe_cost_ns, feed, books, journal))
+            let mut outcome = self.outcome(watched, probe_cost_ns, feed, books, journal);
+            if let Some(journal) = &mut outcome.journal {
+                journal.checkpoint_sequence = self.restart().checkpoint.as_ref().map(LoadedCheckpoint::sequence);
+                journal.restart_ns = self.restart_ns.load(Relaxed);
+                let beside = beside.unwrap_or_default();
+                journal.checkpoints_made = beside.made;
+                journal.notices.extend(beside.notices);
+            }
+            Ok(outcome)
         })
     }
 
@@ -300,8 +354,26 @@ impl<'r> Run<'r> {
         }
     }
 
+    fn restart(&self) -> &Restart {
+        self.restart.get_or_init(Restart::default)
+    }
+
+    /// The thread that makes checkpoints, if one is to.
+    fn beside(&self) -> Option<Beside<'_>> {
+        let (journal, every) = self.config.journal.as_ref().zip(self.config.checkpoint_every)?;
+        Some(Beside {
+            dir: &journal.dir,
+            capacity: self.config.capacity,
+            every,
+            mark: &self.mark,
+            clock: self.clock,
+            helpers: &self.plan.helpers,
+            is_ended: &self.is_ended,
+        })
+    }
+
     fn turning(&self) -> Turning<'_> {
-        Turning { control: &self.control, wait: self.plan.wait }
+        Turning { control: &self.control, wait: self.plan.wait, base: self.restart().base }
     }
 
     fn pin(&self, seat: Seat<'_>) -> Result<(), EngineError> {
@@ -334,7 +406,8 @@ impl<'r> Run<'r> {
 
     fn feed_core<R: Source>(&self, source: R) -> FeedCore<'_, R> {
         let Config { pace, from, to, is_strict, .. } = *self.config;
-        let admission = Admission { pace, from, to, is_strict, wait: self.plan.wait };
+        let (base, known) = (self.restart().base, self.restart().through());
+        let admission = Admission { pace, from, to, is_strict, wait: self.plan.wait, base, known };
         FeedCore::new(source, admission, &self.control, self.clock)
     }
 
@@ -371,6 +444,25 @@ impl<'r> Run<'r> {
         })
     }
 
+    /// The last event of the ring that the books have before the word to go.
+    fn known_in_ring(&self) -> Sequence {
+        let restart = self.restart();
+        Sequence(restart.through().get() - restart.base.get())
+    }
+
+    /// Gives a book core what the run goes on from. What that does to counters is no part of the run.
+    fn prepare<'m, S: Strategy>(&'m self, core: &mut BookCore<'_, 'm, S>) -> Result<(), EngineError> {
+        let words: [AtomicU64; BLOCK_WORDS] = array::from_fn(|_| AtomicU64::new(0));
+        let mut meter = Meter::new(self.clock, Slot::over(&words), 0);
+        // It is no part of what is measured either.
+        let probe = mem::replace(&mut core.probe, BookProbe::off(self.clock));
+        let start = self.clock.now();
+        self.restart().prepare(core, &mut meter)?;
+        core.probe = probe;
+        self.restart_ns.fetch_max(self.clock.ns_between(start, self.clock.now()), Relaxed);
+        Ok(())
+    }
+
     /// Topology `inline`: source, ring for the journal, books and strategy on one core.
     fn inline_thread<R: Source, S: Strategy>(
         &self,
@@ -388,13 +480,19 @@ impl<'r> Run<'r> {
         let books = Books::new(&arena, self.config.capacity)?;
         let probe = self.book_probe(measuring, recorder);
         let mut core = BookCore::new(books, strategy, &options, probe, &self.control, self.clock);
+        self.prepare(&mut core)?;
         let mut feed = self.feed_core(source);
         let mut probe = self.feed_probe(measuring, feed_recorder);
         let mut meter = self.meter(seat);
         let mut end = FeedEnd::Stopped;
         let delay = self.is_ready_and_go(seat, &mut meter);
         if delay.is_some() {
-            end = self.turning().inline(&mut feed, &mut core, writer.as_mut(), &mut probe, &mut meter);
+            let turning = self.turning();
+            let through = self.restart().through();
+            end = match turning.forward_inline(&mut feed, &mut core, &mut writer, through, &mut probe, &mut meter) {
+                Ok(last) => turning.inline(&mut feed, &mut core, writer.as_mut(), last, &mut probe, &mut meter),
+                Err(end) => end,
+            };
         }
         let ended_at = self.clock.now();
         let (ring_full_waits, ring_full_ns) = writer.as_ref().map_or((0, 0), full_of);
@@ -425,7 +523,8 @@ impl<'r> Run<'r> {
         if delay.is_some() {
             end = self.turning().feed(&mut feed, &mut writer, &mut probe, &mut meter);
         }
-        let ((ring_full_waits, ring_full_ns), published) = (full_of(&writer), writer.last_sequence().get());
+        let (ring_full_waits, ring_full_ns) = full_of(&writer);
+        let published = self.restart().base.get() + writer.last_sequence().get();
         drop(writer);
         probe.close();
         let core = Some(core_outcome(seat, meter, delay));
@@ -449,10 +548,14 @@ impl<'r> Run<'r> {
         let mut gathered = Gathered::new(options.share.as_ref());
         let probe = self.book_probe(measuring, recorder);
         let mut core = BookCore::new(books, strategy, &options, probe, &self.control, self.clock);
+        self.prepare(&mut core)?;
         let mut meter = self.meter(seat);
         let delay = self.is_ready_and_go(seat, &mut meter);
         if delay.is_some() {
-            self.turning().book(&mut core, &mut reader, &mut gathered, &mut meter);
+            let turning = self.turning();
+            if turning.forward_book(&mut reader, self.known_in_ring(), &mut meter) {
+                turning.book(&mut core, &mut reader, &mut gathered, &mut meter);
+            }
         }
         let ended_at = self.clock.now();
         drop(reader);
@@ -468,7 +571,11 @@ impl<'r> Run<'r> {
         probe: JournalProbe<'_>,
     ) -> Result<JournalEnd, EngineError> {
         self.pin(seat)?;
-        let mut run = JournalRun::open(config, reader, self.plan, self.config.pace != Pace::Max, probe)?;
+        let mut config = config.clone();
+        if self.config.checkpoint_every.is_some() {
+            config.options.checkpoints = Some(self.mark.clone());
+        }
+        let mut run = JournalRun::open(&config, reader, self.plan, self.config.pace != Pace::Max, probe)?;
         let mut meter = self.meter(seat);
         let delay = self.is_ready_and_go(seat, &mut meter);
         if delay.is_none() {
@@ -551,7 +658,8 @@ impl<'r> Run<'r> {
     }
 
     fn notices(&self) -> impl Iterator<Item = String> {
-        self.plan.notices.iter().map(String::as_str).chain(self.board.notice()).map(str::to_owned)
+        let restart = self.restart().notices.iter().map(String::as_str);
+        self.plan.notices.iter().map(String::as_str).chain(self.board.notice()).chain(restart).map(str::to_owned)
     }
 
     fn machine(&self, huge_page_bytes: u64) -> MachineOutcome {

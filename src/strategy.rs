@@ -66,6 +66,30 @@ pub trait Strategy: Send {
         let _ = context;
     }
 
+    /// The state of the strategy, for a checkpoint; called away from the hot core, between two events. May allocate.
+    ///
+    /// `None` (the default): it has none to give, and is replayed from the session's start by a run that resumes, which
+    /// says so. Empty: it needs none, and goes on from any checkpoint. Asked of a new strategy, to know which it is.
+    fn save(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Takes on a state that another of its kind has saved. False when it cannot: then it must be as it was.
+    fn load(&mut self, state: &[u8]) -> bool {
+        let _ = state;
+        false
+    }
+
+    /// Another one that is as this one is, before its first event: it will see the same events on the thread that makes
+    /// checkpoints, so that the hot core need not be asked for its state. It must do nothing outside of itself. `None` (the
+    /// default): checkpoints made beside the run are without the state of the strategy.
+    fn twin(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// Once, after the last event, before the books are given up. May allocate.
     fn on_end(&mut self, context: &mut Context<'_, '_>) {
         let _ = context;
@@ -76,4 +100,16 @@ pub trait Strategy: Send {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NoStrategy;
 
-impl Strategy for NoStrategy {}
+impl Strategy for NoStrategy {
+    fn save(&self) -> Option<Vec<u8>> {
+        Some(Vec::new())
+    }
+
+    fn load(&mut self, state: &[u8]) -> bool {
+        state.is_empty()
+    }
+
+    fn twin(&self) -> Option<Self> {
+        Some(Self)
+    }
+}

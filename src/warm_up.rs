@@ -15,7 +15,8 @@ use crate::strategy::Strategy;
 use core::array;
 use std::sync::atomic::AtomicU64;
 use tickcore_book::{
-    Arena, ArenaError, Books, Capacity, Event, Flags, InstrumentId, Kind, OrderId, Price, Quantity, Side, TimestampNs,
+    Arena, ArenaError, Books, Capacity, Event, Flags, InstrumentId, Kind, OrderId, Price, Quantity, Sequence, Side,
+    TimestampNs,
 };
 use tickcore_feed::ring::{Ring, RingError};
 use tickcore_latency::Clock;
@@ -57,7 +58,7 @@ pub(crate) fn warm_up<S: Strategy>(
     let control = Control::new(1);
     let words: [AtomicU64; BLOCK_WORDS] = array::from_fn(|_| AtomicU64::new(0));
     let mut meter = Meter::new(clock, Slot::over(&words), 0);
-    let turning = Turning { control: &control, ..turning };
+    let turning = Turning { control: &control, base: Sequence(0), ..turning };
     let share = options.share.as_ref().map(|_| ShardMap::default().share(0, INSTRUMENTS));
     let options = BookOptions {
         symbols: Vec::new(),

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::command::{Finish, identity, journal, replay_json, wait_until};
+use common::command::{Finish, identity, journal, replay_json, tickcore, wait_until};
 use common::day::{Dice, generated, put};
 use common::reference::{Reference, events_of};
 use serde_json::Value;
@@ -99,9 +99,16 @@ fn a_killed_run_leaves_a_prefix_and_can_go_on() {
             assert_eq!((&sealed["tail"]["state"], &sealed["records"]), (&"sealed".into(), &count.into()));
             assert_eq!(identity(&replay_json(&directory).succeed().json()), identity(&torn));
         }
+        // Some go on from a checkpoint of where they were killed.
+        let is_checkpointed = number % 3 != 0 && count > 0;
+        if is_checkpointed {
+            let made = tickcore().arg("checkpoint").arg(&directory).arg("--json").succeed().json();
+            assert_eq!((&made["sequence"], &made["live_orders"]), (&count.into(), &torn["live_orders"]));
+        }
         let resumed = replay_json(&input).args(["--resume", "--journal"]).arg(&directory).succeed().json();
         assert_eq!(identity(&resumed), identity(&whole));
         assert_eq!(resumed["journal"]["compared_events"], count);
+        assert_eq!(resumed["journal"]["checkpoint_sequence"].as_u64(), is_checkpointed.then_some(count));
         journal("verify", &directory).succeed();
         assert_eq!(identity(&replay_json(&directory).succeed().json()), identity(&whole), "the resumed journal");
         std::fs::remove_dir_all(&directory).unwrap();

@@ -9,7 +9,6 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::tempdir;
-use tickcore::JournalConfig;
 use tickcore::book::{Capacity, Event, TimestampNs};
 use tickcore::engine::{self, Config};
 use tickcore::feed::batch::EventBatch;
@@ -21,6 +20,7 @@ use tickcore::pace::Pace;
 use tickcore::pin::{Cores, allowed_cores};
 use tickcore::strategy::{Context, Strategy};
 use tickcore::topology::Topology;
+use tickcore::{JournalConfig, JournalPolicy};
 
 /// Tries of which the median counts, each with and without the delay.
 const TRIES: usize = 5;
@@ -112,7 +112,8 @@ fn config(topology: Topology) -> Config {
 fn journaled(config: Config, directory: &Path) -> Config {
     let options = Options { staging_bytes: 32 << 20, ..Options::default() };
     let metadata = Metadata::default();
-    let journal = JournalConfig { dir: directory.to_owned(), resume: false, options, metadata };
+    let policy = JournalPolicy::default();
+    let journal = JournalConfig { dir: directory.to_owned(), resume: false, options, metadata, policy };
     Config { journal: Some(journal), ..config }
 }
 

@@ -88,6 +88,14 @@ impl<'a> AnomalyTable<'a> {
         self.rows.get(instrument.index())
     }
 
+    /// Takes on counts of a stored state for a row that has none.
+    pub(crate) fn restore(&mut self, instrument: InstrumentId, counts: &AnomalyCounts) {
+        if let Some(row) = self.rows.get_mut(instrument.index()) {
+            *row = *counts;
+            Anomaly::ALL.into_iter().for_each(|anomaly| self.total.add(anomaly, counts.of(anomaly)));
+        }
+    }
+
     /// Counts against `instrument`, or against row 0 when it has no row.
     #[cold]
     pub(crate) fn count(&mut self, instrument: InstrumentId, anomaly: Anomaly) {

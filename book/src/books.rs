@@ -55,6 +55,16 @@ impl Marks {
     pub(crate) const fn set(&mut self, mark: u8, on: bool) {
         self.0 = if on { self.0 | mark } else { self.0 & !mark };
     }
+
+    /// All marks in one number below 16.
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// What [`Marks::bits`] gave.
+    pub(crate) const fn of_bits(bits: u8) -> Self {
+        Self(bits)
+    }
 }
 
 /// What one event did.
@@ -119,7 +129,7 @@ pub struct Books<'a> {
     pub(crate) index: OrderIndex<'a>,
     pub(crate) marks: &'a mut [Marks],
     /// BBO at the end of the venue's last transaction, kept only while [`Marks::PENDING`] is set.
-    published: &'a mut [[Quote; 2]],
+    pub(crate) published: &'a mut [[Quote; 2]],
     pub(crate) instruments: Instruments<'a>,
     pub(crate) anomalies: AnomalyTable<'a>,
     pub(crate) capacity: Capacity,
@@ -405,6 +415,19 @@ impl<'a> Books<'a> {
             head.best = Quote { price, quantity: Quantity(self.queues.total(level).quantity) };
         }
         Outcome::fits(is_best)
+    }
+
+    /// Whether no event was applied yet that left anything behind.
+    pub(crate) fn are_new(&self) -> bool {
+        self.highest_instrument == InstrumentId::ALL
+            && self.anomalies.total().total() == 0
+            && self.index.dropped_count() == 0
+    }
+
+    /// Puts an order of a stored state at the tail of its level. Its id is not in the index, and there is room for it.
+    #[inline]
+    pub(crate) fn place_restored(&mut self, side_of: SideOf, id: OrderId, price: Price, quantity: u32) {
+        self.place(side_of, id, price, Quantity(u64::from(quantity)), None);
     }
 
     /// Remembers an order for which there is no room.

@@ -51,6 +51,27 @@ impl StreamDigest {
         self.changes += 1;
     }
 
+    /// The highest instrument that has a chain.
+    pub(crate) const fn instruments_max(&self) -> u32 {
+        self.chains.len() as u32 - 1
+    }
+
+    /// Every chain that has changes: its instrument, its value, how many.
+    pub(crate) fn chains(&self) -> impl Iterator<Item = (InstrumentId, u64, u64)> {
+        (0..)
+            .zip(&self.chains)
+            .filter(|(_, (_, changes))| *changes > 0)
+            .map(|(number, &(chain, changes))| (InstrumentId(number), chain, changes))
+    }
+
+    /// Takes on the chain of an instrument that has none.
+    pub(crate) fn restore_chain(&mut self, instrument: InstrumentId, chain: u64, changes: u64) {
+        if let Some(row) = self.chains.get_mut(instrument.index()) {
+            *row = (chain, changes);
+            self.changes += changes;
+        }
+    }
+
     /// BBO changes folded in so far.
     pub const fn changes(&self) -> u64 {
         self.changes

@@ -68,6 +68,12 @@ impl<'a> HashIndex<'a> {
         (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
     }
 
+    /// Every id in it, in no order. Cost: a pass over the table.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = (InstrumentId, OrderId)> {
+        let entries = self.entries.iter().filter(|entry| entry.slot != EMPTY);
+        entries.map(|entry| (InstrumentId(entry.instrument), OrderId(entry.id)))
+    }
+
     /// Asks for the line on which the entry of an id would be.
     #[inline]
     pub(crate) fn prefetch(&self, instrument: InstrumentId, id: OrderId) {

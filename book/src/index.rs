@@ -239,6 +239,16 @@ impl<'a> OrderIndex<'a> {
         self.dropped.insert(instrument, id, 0);
     }
 
+    /// How many dropped ids are remembered.
+    pub(crate) const fn dropped_count(&self) -> usize {
+        self.dropped.count()
+    }
+
+    /// The dropped ids that are remembered, in no order. Allocates.
+    pub(crate) fn dropped_ids(&self) -> Vec<(InstrumentId, OrderId)> {
+        if self.dropped.count() == 0 { Vec::new() } else { self.dropped.ids().collect() }
+    }
+
     /// Removes the entry at a place that [`OrderIndex::find`] gave, whose order, if it had one, has left its slot.
     #[inline]
     pub(crate) fn remove(&mut self, queues: &mut Queues<'_>, (place, found): (Place, Found)) {

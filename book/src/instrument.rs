@@ -8,9 +8,9 @@ use core::fmt;
 use zerocopy::IntoBytes;
 
 /// Bytes of name in one [`InstrumentName`](Kind::InstrumentName) event.
-const NAME_PART_BYTES: usize = 32;
+pub(crate) const NAME_PART_BYTES: usize = 32;
 /// Most [`InstrumentName`](Kind::InstrumentName) events that one instrument has.
-const NAME_PARTS_MAX: usize = 3;
+pub(crate) const NAME_PARTS_MAX: usize = 3;
 
 /// An instrument as its venue described it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,11 @@ impl Instrument {
         let length = self.name.iter().position(|&byte| byte == 0).unwrap_or(self.name.len());
         let bytes = &self.name[..length];
         str::from_utf8(bytes).unwrap_or_else(|error| str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default())
+    }
+
+    /// The parts of the name as they came.
+    pub(crate) fn name_parts(&self) -> &[[u8; NAME_PART_BYTES]] {
+        &self.name.as_chunks::<NAME_PART_BYTES>().0[..usize::from(self.name_parts).min(NAME_PARTS_MAX)]
     }
 }
 

@@ -65,6 +65,13 @@ impl<'a> LastTrades<'a> {
         self.rows.get(instrument.index())?.0.as_ref()
     }
 
+    /// Takes on the last trade of a stored state.
+    pub(crate) fn restore(&mut self, instrument: InstrumentId, trade: LastTrade) {
+        if let Some(row) = self.rows.get_mut(instrument.index()) {
+            row.0 = Some(trade);
+        }
+    }
+
     /// Takes in an event of a trade at `price`, if it counts. An instrument without a row is ignored.
     #[inline]
     pub(crate) fn note(&mut self, event: &Event, side: Option<Side>, price: Price) {

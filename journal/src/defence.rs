@@ -43,6 +43,16 @@ pub(crate) enum Defence {
     CopyBeforeRemoval,
     /// Recovery looks at the disk and not at what a failed sync left in the cache.
     DiskNotCache,
+    /// A checkpoint is durable before it has its name.
+    CheckpointBeforeName,
+    /// A checkpoint's name is durable before anybody relies on it.
+    CheckpointName,
+    /// The checksum over a checkpoint's state is compared.
+    CheckpointChecksum,
+    /// A checkpoint can show that what is missing was durable.
+    CheckpointClaims,
+    /// Retention keeps the segments that go on from the checkpoints.
+    KeptForCheckpoint,
 }
 
 #[cfg(test)]

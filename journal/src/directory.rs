@@ -1,6 +1,8 @@
 //! A journal's directory: its list of segments, and reading a segment through a window.
 
+use crate::checkpoint::{self, Stated};
 use crate::compact::{COMPACTED_EXTENSION, CompactedFile, NEW_EXTENSION};
+use crate::defence::{Defence, stands};
 use crate::fault::{Damage, Fault, OpenError};
 use crate::format::{BLOCK_BYTES, FrameHeader, SegmentFooter, SegmentHeader, SegmentIdentity, WRITE_UNIT_BYTES};
 use crate::helper::RECYCLED_EXTENSION;
@@ -44,6 +46,8 @@ pub(crate) struct Catalog {
     pub(crate) damages: Vec<Damage>,
     /// Number of the first segment that is not released, and where it begins.
     pub(crate) first: (u64, Position),
+    /// What checkpoints of this journal state, the oldest first.
+    pub(crate) checkpoints: Vec<Stated>,
 }
 
 impl Catalog {
@@ -63,6 +67,9 @@ impl Catalog {
     fn load_once(medium: &Arc<dyn Medium>) -> Result<(Self, bool), OpenError> {
         let mut has_changed = false;
         let directory = medium.path();
+        // Before the files: what a checkpoint is of is there then.
+        let (mut checkpoints, _) = checkpoint::headers(medium.as_ref())
+            .map_err(|cause| OpenError::Io { path: directory.to_owned(), cause })?;
         let mut segments = Vec::new();
         let mut unused = Vec::new();
         let mut damages = Vec::new();
@@ -117,7 +124,22 @@ impl Catalog {
         remove_duplicates(&mut segments, &mut damages);
         find_missing(first, &segments, &damaged_numbers, &mut damages);
         damages.sort_by_key(|damage| damage.sequence);
-        Ok((Self { medium: Arc::clone(medium), segments, unused, damages, first }, has_changed))
+        checkpoints.retain(|stated| segments.first().is_some_and(|segment| segment.header.journal == stated.journal));
+        Ok((Self { medium: Arc::clone(medium), segments, unused, damages, first, checkpoints }, has_changed))
+    }
+
+    /// The highest sequence that a checkpoint states was durable, 0 without one.
+    pub(crate) fn checkpoint_claim(&self) -> u64 {
+        match self.checkpoints.last() {
+            Some(newest) if stands(Defence::CheckpointClaims) => newest.sequence,
+            _ => 0,
+        }
+    }
+
+    /// What is wrong with a journal that ends in good order before `position`: a checkpoint that states more.
+    pub(crate) fn check_end(&self, position: Position) -> Result<(), Fault> {
+        let sequence = Sequence(self.checkpoint_claim());
+        if sequence.0 >= position.next_sequence { Err(Fault::BehindCheckpoint { sequence }) } else { Ok(()) }
     }
 
     /// As [`Catalog::load`], for those who cannot go on with damage or with nothing.

@@ -110,6 +110,14 @@ pub enum Fault {
         /// The number of the first that is missing.
         number: u64,
     },
+    /// The journal ends in good order, but a checkpoint was made of more.
+    #[error(
+        "a checkpoint states that records up to {sequence} were durable: put the files of the missing segments back"
+    )]
+    BehindCheckpoint {
+        /// What it states.
+        sequence: Sequence,
+    },
     /// Two files hold the same segment.
     #[error("segment {number} is already in {other:?}: move one of the two away")]
     DuplicateSegment {

@@ -32,6 +32,8 @@ pub struct Info {
     pub tail: Tail,
     /// The damage that stood in the way of describing the rest, if any.
     pub damage: Option<Damage>,
+    /// What its checkpoints state that they hold, the oldest first. Whether they are whole, `verify` says.
+    pub checkpoints: Vec<Sequence>,
     /// The status page, if there is one.
     pub status: Option<Snapshot>,
 }
@@ -82,6 +84,7 @@ pub fn info(directory: impl AsRef<Path>) -> Result<Info, OpenError> {
         times: None,
         tail: Tail::Sealed,
         damage: None,
+        checkpoints: catalog.checkpoints.iter().map(|stated| Sequence(stated.sequence)).collect(),
         status: Status::open(directory).ok().map(|status| status.read()).filter(|found| found.journal == first.journal),
     };
     for (index, segment) in catalog.segments.iter().enumerate() {

@@ -32,6 +32,7 @@
 //! # }
 //! ```
 
+mod checkpoint;
 mod checksum;
 mod compact;
 mod defence;
@@ -59,6 +60,10 @@ mod verify;
 mod walk;
 mod writer;
 
+pub use checkpoint::{
+    Boundary, CHECKPOINTS_KEPT, Checkpoint, CheckpointError, CheckpointFault, CheckpointMark, Checkpoints, PassedOver,
+    Stored, boundaries, store_checkpoint,
+};
 pub use compact::{CompactError, Compaction, compact};
 pub use fault::{Damage, Fault, OpenError, ReadError};
 pub use format::{
@@ -72,7 +77,7 @@ pub use options::{
     WRITES_IN_FLIGHT_MAX, Watermarks,
 };
 pub use reader::{Reader, Tail};
-pub use recovery::{Cut, RecoverError, Recovery, recover};
+pub use recovery::{Cut, Held, RecoverError, Recovery, hold, recover};
 pub use repair::{RepairStep, plan_repair, repair};
 pub use seek::Start;
 pub use status::{Snapshot, Status, WriterState};

@@ -1,5 +1,6 @@
 //! What a caller chooses when it creates a journal, and what the journal tells about itself.
 
+use crate::checkpoint::CheckpointMark;
 use crate::format::{FLAG_TIMES_SINCE_MIDNIGHT, FRAME_BYTES_MAX, INPUT_BYTES_MAX, SegmentHeader, WRITE_UNIT_BYTES};
 use crate::helper::{HelperHandle, PREPARED_MAX};
 use crate::storage::PortableThread;
@@ -131,6 +132,10 @@ pub struct Options {
     pub sync: SyncPolicy,
     /// Which sealed segments are let go.
     pub retention: Retention,
+    /// How far checkpoints reach, told by whoever makes them: retention lets segments go that lie wholly up to there, and no
+    /// others. Without it the checkpoints count that are there when the writer begins; where there are none, retention
+    /// looks at its limits alone.
+    pub checkpoints: Option<CheckpointMark>,
     /// Who prepares segments ahead and lets old ones go. By default nobody: one segment ahead is allocated by the
     /// storage, and [`Writer::poll`](crate::Writer::poll) removes what retention releases.
     pub helper: Option<HelperHandle>,
@@ -165,6 +170,7 @@ impl Default for Options {
             sync: SyncPolicy::EveryGroup,
             index_interval_bytes: 1 << 20,
             retention: Retention::default(),
+            checkpoints: None,
             helper: None,
             prepared_ahead: Duration::from_millis(200),
             is_prewritten: true,

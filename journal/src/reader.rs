@@ -191,6 +191,7 @@ impl Reader {
             let number = self.walk.header.number.wrapping_add(1);
             return Err(self.damage(Fault::MissingSegment { number }).into());
         }
+        self.catalog.check_end(self.walk.position).map_err(|fault| self.damage(fault))?;
         self.tail = Tail::Sealed;
         Ok(None)
     }

@@ -83,6 +83,19 @@ pub fn recover(directory: impl AsRef<Path>) -> Result<Recovery, RecoverError> {
     recover_locked(&medium).map(|(recovery, _)| recovery)
 }
 
+/// Holds a journal's lock: nobody writes the journal while this is there.
+pub struct Held(#[expect(dead_code, reason = "it is there to be dropped")] Box<dyn Lock>);
+
+/// As [`recover`], and keeps others from writing the journal until what is returned goes.
+///
+/// # Errors
+/// See [`RecoverError`].
+pub fn hold(directory: impl AsRef<Path>) -> Result<(Held, Recovery), RecoverError> {
+    let medium = DirectoryMedium::at(directory.as_ref());
+    let lock = take_lock(medium.as_ref())?;
+    recover_locked(&medium).map(|(recovery, _)| (Held(lock), recovery))
+}
+
 pub(crate) fn take_lock(medium: &dyn Medium) -> Result<Box<dyn Lock>, RecoverError> {
     // No lock is left behind in a directory that is no journal.
     let path = medium.path().to_owned();
@@ -181,6 +194,9 @@ fn plan(catalog: &Catalog, recovery: &mut Recovery) -> Result<(Vec<Repair>, Jour
             if is_last && Seal::from_number(footer.seal) == Some(Seal::Full) {
                 let fault = Fault::MissingSegment { number: segment.header.number.wrapping_add(1) };
                 return Err(damage(segment.length, end.position, fault));
+            }
+            if is_last {
+                catalog.check_end(end.position).map_err(|fault| damage(segment.length, end.position, fault))?;
             }
             continue;
         }

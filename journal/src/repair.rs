@@ -179,6 +179,9 @@ fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
             }
         }
     }
+    // Nor do checkpoints of what is lost belong any more.
+    let beyond = catalog.checkpoints.iter().filter(|stated| stated.sequence >= position.next_sequence);
+    aside.extend(beyond.map(|stated| stated.file.clone()));
     // The last one that stays says that another follows.
     seals.extend(full_end);
     aside.reverse();

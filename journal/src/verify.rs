@@ -1,5 +1,6 @@
 //! Checking every byte of a journal and listing all that is wrong.
 
+use crate::checkpoint::{Checkpoints, PassedOver};
 use crate::directory::{Catalog, Segment};
 use crate::fault::{Damage, Fault, OpenError};
 use crate::format::{BLOCK_BYTES, FrameHeader, Seal, SegmentFooter};
@@ -39,6 +40,10 @@ pub struct VerifyReport {
     pub tail: Tail,
     /// Files prepared for a segment that was never begun.
     pub unused: Vec<String>,
+    /// Checkpoints that could be gone on from.
+    pub checkpoint_count: u64,
+    /// Files of checkpoints that could not. That is no damage: an older one, or the journal's beginning, does as well.
+    pub passed_over: Vec<PassedOver>,
 }
 
 impl VerifyReport {
@@ -48,7 +53,7 @@ impl VerifyReport {
     }
 }
 
-/// Checks every byte of every segment of the journal in `directory`. `progress` is called after each frame.
+/// Checks every byte of every segment and checkpoint of the journal in `directory`. `progress` is called after each frame.
 ///
 /// It needs read access only. Run it on a journal that nobody writes; on a live one the tail is as it was at some
 /// moment, and a segment that is sealed meanwhile may be reported.
@@ -73,7 +78,14 @@ pub(crate) fn verify_on(medium: &Arc<dyn Medium>, progress: impl FnMut(Progress)
     let bytes_total = catalog.segments.iter().map(|segment| segment.length).sum();
     let mut verifier = Verifier { catalog, report, progress, bytes_before: 0, bytes_total };
     verifier.run()?;
-    Ok(verifier.report)
+    let mut report = verifier.report;
+    if let Ok(mut checkpoints) = Checkpoints::open_on(medium) {
+        while checkpoints.take_newest().is_some() {
+            report.checkpoint_count += 1;
+        }
+        report.passed_over = checkpoints.passed_over().to_vec();
+    }
+    Ok(report)
 }
 
 struct Verifier<P> {
@@ -200,6 +212,8 @@ impl<P: FnMut(Progress)> Verifier<P> {
         }
         if Seal::from_number(footer.seal) == Some(Seal::Full) {
             let fault = Fault::MissingSegment { number: walk.header.number.wrapping_add(1) };
+            self.add_damage(segment, end, walk.position.next_sequence, fault);
+        } else if let Err(fault) = self.catalog.check_end(walk.position) {
             self.add_damage(segment, end, walk.position.next_sequence, fault);
         }
         self.report.tail = Tail::Sealed;

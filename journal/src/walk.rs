@@ -323,7 +323,7 @@ pub(crate) fn judge(catalog: &Catalog, index: usize, walk: &mut Walk, fault: Fau
         return Ok(Verdict::Continues);
     }
     let survey = walk.window.survey(walk.offset, Some(walk.header.identity()))?;
-    let mut durable = survey.durable;
+    let mut durable = survey.durable.max(catalog.checkpoint_claim());
     for (number, next) in later.iter().enumerate() {
         let survey = catalog.open(index + 1 + number)?.survey(BLOCK_BYTES, Some(next.header.identity()))?;
         if survey.frame_count > 0 && next.header.version == 1 {

@@ -2,6 +2,7 @@
 
 use super::journal_args::JournalArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use core::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 use tickcore::pace::Pace;
@@ -60,6 +61,12 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: JournalVerb,
     },
+    /// Write a checkpoint of a journal's end, from the newest one and what comes behind it.
+    #[command(after_help = "Example:\n  tickcore checkpoint day.journal\n\n\
+        replay --journal DIR --resume goes on from the newest valid checkpoint. Two are kept. The journal must not be\n\
+        written meanwhile: beside a run checkpoints are made by replay --checkpoint-every. A program that embeds the\n\
+        engine with a strategy of its own makes them by tickcore::checkpoint::make, with the strategy's state in them.")]
+    Checkpoint(CheckpointArgs),
     /// Make a synthetic ITCH 5.0 day, byte-identical for the same arguments.
     #[command(
         after_help = "Example:\n  tickcore generate -o 01302020.itch --messages 10000000 --instruments 8000 --seed 1"
@@ -116,9 +123,15 @@ pub(crate) struct ReplayArgs {
     /// Journal every event into this directory, which must be empty or absent.
     #[arg(long, value_name = "DIR")]
     pub(crate) journal: Option<PathBuf>,
-    /// Continue behind the journal's last record; the input's events up to there are compared with it.
+    /// Continue behind the journal's last record; the input's events up to there are compared with it. The books are built
+    /// from the newest valid checkpoint and the journal behind it, where there is one, else from the input.
     #[arg(long, requires = "journal")]
     pub(crate) resume: bool,
+    /// With --journal: make a checkpoint each time so many segments of 256 MiB (4 million events) are sealed, or off. A
+    /// thread of its own does it from the journal, at the lowest priority and off the books' cores where there are others;
+    /// it takes the memory of the books once more, when the first is due.
+    #[arg(long, value_name = "SEGMENTS|off", default_value = "16", value_parser = parse_checkpoint_every)]
+    pub(crate) checkpoint_every: CheckpointEvery,
     /// How the work is spread over cores.
     #[arg(long, value_enum, default_value_t = TopologyArg::Inline)]
     pub(crate) topology: TopologyArg,
@@ -189,6 +202,20 @@ pub(crate) struct ReplayArgs {
     pub(crate) capacity: CapacityArgs,
     #[command(flatten)]
     pub(crate) journaling: JournalArgs,
+}
+
+/// How often checkpoints are made beside a run; never for `None`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CheckpointEvery(pub(crate) Option<NonZeroU64>);
+
+fn parse_checkpoint_every(text: &str) -> Result<CheckpointEvery, String> {
+    match text {
+        "off" => Ok(CheckpointEvery(None)),
+        number => match number.parse() {
+            Ok(segments) => Ok(CheckpointEvery(Some(segments))),
+            Err(_) => Err("expected a number of segments from 1 on, or off".to_owned()),
+        },
+    }
 }
 
 /// What part of an input is looked at.
@@ -330,6 +357,15 @@ pub(crate) struct StatArgs {
     #[arg(long, value_name = "N")]
     pub(crate) count: Option<u64>,
     /// Print each look as one JSON object on a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointArgs {
+    /// Journal directory.
+    pub(crate) dir: PathBuf,
+    /// Print as one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -124,6 +124,7 @@ fn info_json(dir: &Path, info: &Info) -> Value {
         "sealed": info.is_sealed(),
         "tail": tail_json(&info.tail),
         "damage": info.damage.as_ref().map(damage_json),
+        "checkpoints": info.checkpoints.iter().map(|sequence| sequence.get()).collect::<Vec<_>>(),
         "status": info.status.as_ref().map(|status| json!({
             "process_id": status.process_id,
             "written_sequence": status.watermarks.written.get(),
@@ -149,6 +150,9 @@ fn info_text(dir: &Path, info: &Info) -> String {
     }
     rows.push(("bytes", format!("{} in {} segments", grouped(info.bytes), info.segments.len())));
     rows.push(("end", tail_text(&info.tail)));
+    if let Some(newest) = info.checkpoints.last() {
+        rows.push(("checkpoints", format!("{}, the newest of sequence {newest}", info.checkpoints.len())));
+    }
     if let Some(status) = &info.status {
         rows.push((
             "writer",
@@ -189,6 +193,9 @@ fn print_verify(dir: &Path, is_json: bool) -> Result<ExitCode> {
         for file in &report.unused {
             writeln!(io::stdout(), "not part of the journal: {file}")?;
         }
+        for passed_over in &report.passed_over {
+            writeln!(io::stdout(), "{passed_over}")?;
+        }
     }
     if report.is_intact() {
         return Ok(ExitCode::SUCCESS);
@@ -214,6 +221,8 @@ fn verify_json(dir: &Path, report: &VerifyReport) -> Value {
         "tail": tail_json(&report.tail),
         "damages": report.damages.iter().map(damage_json).collect::<Vec<_>>(),
         "unused": report.unused,
+        "checkpoints": report.checkpoint_count,
+        "checkpoints_passed_over": report.passed_over.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod args;
 mod book;
+mod checkpoint;
 mod compare;
 mod export;
 mod generate;
@@ -37,6 +38,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Export(args) => export::run(&args),
         Verb::Book(args) => book::run(&args),
         Verb::Journal { verb } => journal::run(&verb),
+        Verb::Checkpoint(args) => checkpoint::run(&args),
         Verb::Generate(args) => generate::run(&args),
         Verb::Stat(args) => stat::run(&args),
         Verb::Report(args) => report::run(&args),

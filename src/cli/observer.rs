@@ -54,6 +54,11 @@ impl Strategy for Observer {
         }
     }
 
+    /// It has nothing to go on with.
+    fn save(&self) -> Option<Vec<u8>> {
+        Some(Vec::new())
+    }
+
     fn on_end(&mut self, context: &mut Context<'_, '_>) {
         let instruments = context.books().instruments();
         self.absent = self.wanted.iter().filter(|name| instruments.find(name).is_none()).cloned().collect();

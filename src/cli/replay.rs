@@ -30,14 +30,14 @@ use tickcore::outcome::{End, Outcome};
 use tickcore::pace::Pace;
 use tickcore::pin::{Cores, started_on};
 use tickcore::topology::helper_cores;
-use tickcore::{JournalConfig, StrictAnomaly};
+use tickcore::{JournalConfig, LoadedCheckpoint, StrictAnomaly};
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let cores = select::cores(args.cores.as_ref());
     let helpers = helper_cores(args.topology.into(), shard_map::count(args)?, &cores, args.journal.is_some());
     // A topology that does not fit is for the run to refuse.
     let open = || select::open_inputs(&args.inputs, args.selection.date.as_deref());
-    let inputs = started_on(helpers.as_deref().unwrap_or_default(), open)?;
+    let mut inputs = started_on(helpers.as_deref().unwrap_or_default(), open)?;
     let resumed = resumed_metadata(args);
     let capacity = select::capacity(args.capacity, &inputs, resumed.as_ref())?;
     if args.memory {
@@ -51,7 +51,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
         spread.print(&mut io::stdout().lock())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut config = config(args, &inputs, capacity, base, &spread)?;
+    let start = start(&mut inputs, capacity)?;
+    let mut config = Config { start, ..config(args, &inputs, capacity, base, &spread)? };
     let beside = started_on(&helpers.unwrap_or_default(), || start_helpers(args, &mut config))?;
     if config.cores == Cores::Unpinned {
         eprintln!("tickcore: threads are not pinned, as asked: times say little");
@@ -144,6 +145,7 @@ fn config(args: &ReplayArgs, inputs: &Inputs, capacity: Capacity, base: TimeBase
         keeps_digests: true,
         latency_sample_interval: args.latency_sample,
         journal,
+        checkpoint_every: args.checkpoint_every.0,
         shards: spread.map.clone(),
         stat_file: args.stat_file.clone(),
         description: env::args().skip(1).collect::<Vec<_>>().join(" "),
@@ -151,6 +153,22 @@ fn config(args: &ReplayArgs, inputs: &Inputs, capacity: Capacity, base: TimeBase
         drain_deadline: args.drain_deadline,
         ..Config::default()
     })
+}
+
+/// The checkpoint that stands for the beginning of a journal whose first segments were released: without one its books
+/// cannot be built, and the run says so.
+fn start(inputs: &mut Inputs, capacity: Capacity) -> Result<Option<LoadedCheckpoint>> {
+    let Some(first) = inputs.journal_begins_at().filter(|&first| first > Sequence(1)) else { return Ok(None) };
+    let (found, notices) = LoadedCheckpoint::oldest(inputs.current_path(), capacity)?;
+    notices.iter().for_each(|notice| eprintln!("tickcore: {notice}"));
+    if let Some(checkpoint) = &found {
+        eprintln!(
+            "tickcore: the journal begins at sequence {first}: the books begin with the checkpoint of sequence {}",
+            checkpoint.sequence()
+        );
+        inputs.begin_behind(checkpoint.sequence())?;
+    }
+    Ok(found)
 }
 
 /// The end of a description that is too long for a journal's header: the file names are there.

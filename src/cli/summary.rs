@@ -131,6 +131,9 @@ fn journal(journal: &JournalOutcome, sealed: Option<Sealed>) -> Value {
         "last_sequence": journal.last_sequence.get(),
         "written_sequence": journal.written_sequence.get(),
         "durable_sequence": journal.durable_sequence.get(),
+        "checkpoint_sequence": journal.checkpoint_sequence.map(|sequence| sequence.get()),
+        "restart_ns": journal.restart_ns,
+        "checkpoints_made": journal.checkpoints_made,
         "compared_events": journal.compared_events,
         "bytes": journal.bytes,
         "segments": journal.segments,
@@ -221,6 +224,15 @@ pub(crate) fn text<R, S>(outcome: &Outcome<R, S>, described: &Described<'_>) -> 
         ));
         if journal.full_waits > 0 {
             rows.push(("journal full", full_line(outcome, journal)));
+        }
+        if let Some(sequence) = journal.checkpoint_sequence {
+            let seconds = journal.restart_ns as f64 / 1e9;
+            let told =
+                format!("from the checkpoint of sequence {sequence} and the journal behind it, in {seconds:.3} s");
+            rows.push(("resumed", told));
+        }
+        if journal.checkpoints_made > 0 {
+            rows.push(("checkpoints", format!("{} made beside the run", journal.checkpoints_made)));
         }
         if let Some(error) = &journal.error {
             rows.push(("journal error", error.clone()));

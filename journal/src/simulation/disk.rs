@@ -266,7 +266,7 @@ impl State {
                 bytes[place] ^= 1 << self.random.below(8);
             }
             _ if may_misdirect => {
-                let room = self.files[file].durable.len().max(offset + bytes.len()) - floor;
+                let room = self.files[file].durable.len().max(offset + bytes.len()).saturating_sub(floor);
                 offset = floor + self.random.below((room / UNIT_BYTES) as u64 + 1) as usize * UNIT_BYTES;
             }
             _ => {}
@@ -309,7 +309,7 @@ impl State {
         }
     }
 
-    /// Damages durable bytes of some segment. Says of which, from where and to where.
+    /// Damages durable bytes of some segment or checkpoint, or loses the last segments. Says of which, from where and to where.
     pub(crate) fn damage(&mut self) -> Option<(String, usize, usize)> {
         let names: Vec<String> = self.names.keys().filter(|name| name.contains(".tc")).cloned().collect();
         let name = names.get(self.random.below(names.len().max(1) as u64) as usize)?.clone();
@@ -317,7 +317,16 @@ impl State {
         let length = self.files[file].durable.len();
         let used = self.files[file].durable.iter().rposition(|&byte| byte != 0)?;
         let from = self.random.below(used as u64 + 1) as usize;
-        let to = match self.random.below(3) {
+        let to = match self.random.below(4) {
+            3 => {
+                // Files that somebody lost: the last segments.
+                let last: Vec<String> = self.names.keys().filter(|name| name.ends_with(".tcj")).cloned().collect();
+                let count = 1 + self.random.below(3) as usize;
+                for name in last.iter().skip(1.max(last.len().saturating_sub(count))) {
+                    self.names.remove(name);
+                }
+                return Some((name, 0, length));
+            }
             0 => {
                 self.files[file].durable[from] ^= 1 << self.random.below(8);
                 from + 1

@@ -2,6 +2,7 @@
 
 use super::Random;
 use super::disk::{Death, Disk, Faults};
+use crate::checkpoint::{CheckpointMark, Checkpoints, boundaries_on, headers, store_on};
 use crate::compact::compact_on;
 use crate::defence::{Defence, without};
 use crate::fault::{OpenError, ReadError};
@@ -47,6 +48,13 @@ fn event(number: u64) -> Event {
     event
 }
 
+/// What a checkpoint of this sequence holds.
+fn state(sequence: u64) -> Vec<u8> {
+    let mut random = Random::new(sequence);
+    let length = random.below(20_000);
+    (0..length).map(|_| random.next() as u8).collect()
+}
+
 struct Run {
     disk: Disk,
     random: Random,
@@ -58,6 +66,11 @@ struct Run {
     /// What must come back after the process died, and after the machine did.
     written: u64,
     durable: u64,
+    /// Sequence of the newest checkpoint that was said to be stored.
+    checkpoint: u64,
+    mark: CheckpointMark,
+    /// Whether the writer at hand knows of checkpoints that are made beside it.
+    has_mark: bool,
 }
 
 /// What a run was about to check when the journal broke its word.
@@ -72,7 +85,18 @@ impl Run {
             _ => Character::AsAssumed,
         };
         let disk = Disk::new(Random::new(random.next()));
-        Self { disk, random, helper: None, character, appended: 0, written: 0, durable: 0 }
+        Self {
+            disk,
+            random,
+            helper: None,
+            character,
+            appended: 0,
+            written: 0,
+            durable: 0,
+            checkpoint: 0,
+            mark: CheckpointMark::default(),
+            has_mark: false,
+        }
     }
 
     fn options(&mut self) -> Options {
@@ -87,6 +111,7 @@ impl Run {
         } else {
             Retention::default()
         };
+        self.has_mark = self.random.chance(50);
         let frame_bytes = 4096 * (1 + self.random.below(3)) as u32;
         Options {
             segment_bytes: u64::from(frame_bytes) + 4096 * (2 + self.random.below(8)),
@@ -101,6 +126,7 @@ impl Run {
                 _ => SyncPolicy::EveryGroup,
             },
             retention,
+            checkpoints: self.has_mark.then(|| self.mark.clone()),
             helper: self.helper.is_some().then_some(handle),
             prepared_ahead: Duration::from_micros(self.random.below(300)),
             index_interval_bytes: if self.random.chance(50) { 8192 } else { 1 << 20 },
@@ -134,6 +160,9 @@ impl Run {
             let faults = self.faults();
             self.disk.state().faults = faults;
             self.write(writer)?;
+            if self.random.chance(20) && !self.disk.is_dead() {
+                self.store_checkpoint();
+            }
             if self.random.chance(25) && is_created && !self.disk.is_dead() {
                 self.disk.state().faults = Faults::default();
                 if self.random.chance(60) {
@@ -216,7 +245,8 @@ impl Run {
                     let _ = damage;
                     *is_created = false;
                     self.disk = Disk::new(Random::new(self.random.next()));
-                    (self.appended, self.written, self.durable) = (0, 0, 0);
+                    (self.appended, self.written, self.durable, self.checkpoint) = (0, 0, 0, 0);
+                    self.mark = CheckpointMark::default();
                     return Ok(None);
                 }
                 // It was never begun, and nothing of it was promised.
@@ -238,6 +268,7 @@ impl Run {
                 return Err(format!("the writer goes on at {}, not behind {last}", writer.next_sequence()));
             }
             (self.appended, self.written, self.durable) = (last, last, last);
+            self.check_checkpoints()?;
             return Ok(Some(writer));
         }
         unreachable!("the loop ends by itself")
@@ -260,6 +291,9 @@ impl Run {
             }
             if self.random.chance(8) && !self.disk.is_dead() {
                 self.read_along()?;
+            }
+            if self.has_mark && self.random.chance(10) && !self.disk.is_dead() {
+                self.store_checkpoint();
             }
         }
         if self.random.chance(50) {
@@ -369,6 +403,40 @@ impl Run {
         }
     }
 
+    /// Makes a checkpoint where some sealed segment ends.
+    fn store_checkpoint(&mut self) {
+        let medium = self.disk.medium();
+        let Ok(mut boundaries) = boundaries_on(&medium) else { return };
+        boundaries.retain(|boundary| boundary.sequence.0 > self.checkpoint);
+        let Some(boundary) = boundaries.get(self.random.below(boundaries.len().max(1) as u64) as usize) else { return };
+        if let Ok(stored) = store_on(medium.as_ref(), boundary, &state(boundary.sequence.0)) {
+            self.checkpoint = boundary.sequence.0;
+            self.mark.raise(stored.covered);
+        }
+    }
+
+    /// The newest checkpoint that was said to be stored is there, or a newer one, whole, with all that comes behind it.
+    fn check_checkpoints(&self) -> Result<(), Broken> {
+        let opened = Checkpoints::open_on(&self.disk.medium());
+        let (newest, opened) = match opened {
+            Ok(mut opened) => (opened.take_newest(), Ok(opened)),
+            Err(error) => (None, Err(error)),
+        };
+        if self.disk.is_dead() {
+            return Ok(());
+        }
+        let found = opened.map_err(|error| error.to_string())?;
+        let sequence = newest.as_ref().map_or(0, |newest| newest.sequence.0);
+        if newest.is_some_and(|newest| newest.state != state(sequence)) {
+            return Err(format!("the checkpoint of {sequence} has another state than it was given"));
+        }
+        if sequence < self.checkpoint && self.character != Character::Damaging {
+            let passed_over = found.passed_over();
+            return Err(format!("the checkpoint of {} is gone, {sequence} is there: {passed_over:?}", self.checkpoint));
+        }
+        Ok(())
+    }
+
     fn check_whole(&mut self) -> Result<(), Broken> {
         let report = verify_on(&self.disk.medium(), |_| ()).map_err(|error| error.to_string())?;
         if !report.is_intact() {
@@ -402,13 +470,18 @@ impl Run {
     /// without a word.
     fn check_damaged(&mut self) -> Result<(), Broken> {
         let Some((name, from, to)) = self.disk.state().damage() else { return Ok(()) };
-        let claim = self.disk.state().highest_claim();
+        let (checkpoints, _) = headers(self.disk.medium().as_ref()).map_err(|error| error.to_string())?;
+        let stated = checkpoints.last().map_or(0, |newest| newest.sequence);
+        let claim = self.disk.state().highest_claim().max(stated);
         let place = format!("{name} damaged from {from} to {to}, durable to {}", self.durable);
         let verified = verify_on(&self.disk.medium(), |_| ());
         let is_intact = verified.as_ref().is_ok_and(|report| report.is_intact());
         let read = self.read();
         if is_intact && !matches!(&read, Ok((last, None, _)) if *last >= claim) {
             return Err(format!("{place}: verify finds nothing, reading gives {read:?}, {claim} is stated"));
+        }
+        if Checkpoints::open_on(&self.disk.medium()).is_ok() {
+            self.check_checkpoints()?;
         }
         let options = self.options();
         let Ok((writer, recovery)) = Writer::resume_on(&self.disk.medium(), options) else {
@@ -560,6 +633,10 @@ fn every_defence_that_is_taken_out_is_missed() {
         Defence::SealBeforeAside,
         Defence::CopyBeforeCut,
         Defence::DurableCopyBeforeCut,
+        Defence::CheckpointBeforeName,
+        Defence::CheckpointName,
+        Defence::CheckpointChecksum,
+        Defence::KeptForCheckpoint,
     ] {
         // A run that only hangs shows nothing of what the defence is for.
         let is_hanging = |how: &Broken| how.contains("waits for ever") || how.contains("no progress");
@@ -606,4 +683,54 @@ fn a_segment_of_a_forked_copy_is_told_by_the_chain() {
     assert!(damages.iter().any(|damage| matches!(damage.fault, crate::Fault::ChainBroken { .. })), "{damages:?}");
     let damages = without(Some(Defence::Chain), || verify_on(&ours, |_| ()).unwrap().damages);
     assert!(damages.is_empty(), "the control: nothing else tells, {damages:?}");
+}
+
+/// A run that was finished, and another behind it whose files somebody lost: what is left ends in good order, and only a
+/// checkpoint tells.
+#[test]
+fn a_checkpoint_tells_that_the_last_segments_are_gone() {
+    let disk = Disk::new(Random::new(1));
+    let medium = disk.medium();
+    let small = Options { segment_bytes: 8 * 4096, frame_bytes: 4096, staging_bytes: 64 << 10, ..Options::default() };
+    let append = |writer: &mut Writer, to: u64| {
+        for number in writer.next_sequence().0..=to {
+            while writer.room() == 0 {
+                writer.poll().unwrap();
+            }
+            writer.append(Sequence(number), &event(number)).unwrap();
+        }
+    };
+    let mut writer = Writer::create_on(&medium, small.clone(), Metadata::default(), |storage| storage).unwrap();
+    append(&mut writer, 50);
+    writer.finish().unwrap();
+    let (mut writer, _) = Writer::resume_on(&medium, small.clone()).unwrap();
+    append(&mut writer, 90);
+    writer.finish().unwrap();
+    let end = *boundaries_on(&medium).unwrap().last().unwrap();
+    assert_eq!(end.sequence, Sequence(90));
+    store_on(medium.as_ref(), &end, &state(90)).unwrap();
+    assert!(verify_on(&medium, |_| ()).unwrap().is_intact());
+    medium.remove("segment-000002.tcj").unwrap();
+
+    let behind = crate::Fault::BehindCheckpoint { sequence: Sequence(90) };
+    let read = || {
+        let mut reader = Reader::open_on(&medium, Start::Beginning).unwrap();
+        loop {
+            match reader.next_batch() {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(reader.next_sequence()),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    };
+    let is_found = || verify_on(&medium, |_| ()).unwrap().damages.iter().any(|damage| damage.fault == behind);
+    assert!(is_found() && read().is_err_and(|error| error.contains("a checkpoint states that records up to 90")));
+    let mut checkpoints = Checkpoints::open_on(&medium).unwrap();
+    assert_eq!(checkpoints.take_newest(), None, "what is beyond the end is of no use");
+    assert!(checkpoints.passed_over()[0].to_string().contains("the journal ends at 50"), "{checkpoints:?}");
+    let refused = Writer::resume_on(&medium, small.clone()).err().map(|error| error.to_string());
+    assert!(refused.is_some_and(|refused| refused.contains("were durable: put the files")));
+    without(Some(Defence::CheckpointClaims), || {
+        assert!(!is_found() && read() == Ok(Sequence(51)), "the control: nothing else tells");
+    });
 }

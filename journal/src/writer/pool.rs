@@ -1,6 +1,8 @@
 //! The writer's supply of segments: prepared ahead by the storage or by a helper, and let go by retention.
 
 use super::{Sealing, Spare, Writer};
+use crate::checkpoint::{CheckpointMark, covered_by};
+use crate::defence::{Defence, stands};
 use crate::directory::Catalog;
 use crate::format::{BLOCK_BYTES, JournalId};
 use crate::helper::{HelperLink, JOBS_MAX, Job, JobDone, Worker};
@@ -36,6 +38,28 @@ struct Kept {
     highest_time: u64,
 }
 
+/// What retention may not let go: the records behind checkpoints, which going on from them takes.
+enum Floor {
+    /// No checkpoints.
+    None,
+    /// Those that were there at the start reach so far.
+    Fixed(u64),
+    /// Somebody makes new ones.
+    Mark(CheckpointMark),
+}
+
+impl Floor {
+    /// Whether records up to here may go.
+    fn lets_go(&self, last_sequence: u64) -> bool {
+        let covered = match self {
+            Self::None => return true,
+            Self::Fixed(sequence) => *sequence,
+            Self::Mark(mark) => mark.sequence().0,
+        };
+        last_sequence <= covered || !stands(Defence::KeptForCheckpoint)
+    }
+}
+
 /// Where segments come from, and where they go.
 pub(super) struct Supply {
     helper: Option<HelperLink>,
@@ -43,6 +67,8 @@ pub(super) struct Supply {
     worker: Worker,
     journal: JournalId,
     retention: Retention,
+    /// How far segments may be let go.
+    floor: Floor,
     ahead: u64,
     /// The highest segment that the helper was asked for, and the highest that it has prepared.
     requested: u64,
@@ -76,6 +102,7 @@ impl Supply {
             worker: Worker::new(Arc::clone(medium), 0),
             journal,
             retention: options.retention,
+            floor: options.checkpoints.clone().map_or(Floor::None, Floor::Mark),
             ahead: options.prepared_segments(),
             requested: number,
             ready: number,
@@ -90,6 +117,9 @@ impl Supply {
         if options.retention.is_limited() {
             supply.kept.reserve(KEPT_CAPACITY);
             let catalog = Catalog::load(medium)?;
+            if let (Floor::None, Some(sequence)) = (&supply.floor, covered_by(&catalog.checkpoints)) {
+                supply.floor = Floor::Fixed(sequence);
+            }
             for segment in catalog.segments.iter().filter(|segment| segment.header.number < number) {
                 supply.keep(Kept {
                     number: segment.header.number,
@@ -108,7 +138,7 @@ impl Supply {
         self.highest_time = self.highest_time.max(kept.highest_time);
     }
 
-    /// Whether the oldest sealed segment has to go.
+    /// Whether the limits ask for the oldest sealed segment to go.
     fn is_over(&self) -> bool {
         // The last one stays: a journal without a segment would be none.
         let Some(oldest) = self.kept.front().filter(|_| self.kept.len() > 1) else { return false };
@@ -117,6 +147,18 @@ impl Supply {
         bytes_max.is_some_and(|most| self.kept_bytes > most)
             || segments_max.is_some_and(|most| self.kept.len() as u64 > most)
             || age_max.is_some_and(|most| age > most)
+    }
+
+    /// Whether checkpoints let go of the oldest sealed segment. If they never will, that is a warning, once.
+    fn may_let_go(&mut self) -> bool {
+        let Some(next) = self.kept.get(1) else { return false };
+        let lets_go = self.floor.lets_go(next.start.next_sequence - 1);
+        if let (false, Floor::Fixed(sequence), None) = (lets_go, &self.floor, &self.warning) {
+            let cause =
+                format!("segments are kept beyond the limits, to go on from the checkpoint of sequence {sequence}");
+            self.warning = notice(cause, "make newer checkpoints");
+        }
+        lets_go
     }
 
     /// Nothing more is prepared, and what is being prepared is given up.
@@ -267,7 +309,7 @@ impl Writer {
             return;
         }
         self.supply.keep(Kept { number, bytes: footer_offset + BLOCK_BYTES, start, highest_time });
-        while self.supply.is_over() {
+        while self.supply.is_over() && self.supply.may_let_go() {
             let Some(oldest) = self.supply.kept.pop_front() else { return };
             self.supply.kept_bytes -= oldest.bytes;
             let next = self.supply.kept.front().map_or(Position::of_header(&self.segment.header), |next| next.start);

@@ -1,0 +1,382 @@
+//! Making checkpoints: from the one before and the segments behind it, never by the hot core.
+//!
+//! [`make`] does it for a journal that nobody writes. Beside a journaled run a thread named `tickcore-check` does: it keeps
+//! books of its own, reads sealed segments as any reader does, applies them at a bounded rate and at the lowest priority, and
+//! stores what came of it. It has no part in the run; when it fails, that is said, and the run goes on.
+
+use crate::book_core::{BookCore, BookOptions};
+use crate::control::Control;
+use crate::meter::Meter;
+use crate::pin::is_confined_to;
+use crate::probes::BookProbe;
+use crate::restart::{LoadedCheckpoint, RestartError, fits, is_taken_on};
+use crate::session_state::{self, Standing};
+use crate::stat::{BLOCK_WORDS, Slot};
+use crate::strategy::Strategy;
+use core::array;
+use core::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use tickcore_book::{Arena, ArenaError, Books, Capacity, CapacityError, Sequence, TimestampNs};
+use tickcore_journal::{
+    Boundary, CHECKPOINTS_KEPT, CheckpointError, CheckpointMark, Checkpoints, Metadata, OpenError, ReadError,
+    Reader as JournalReader, RecoverError, Start, Status, WriterState, boundaries, hold, store_checkpoint,
+};
+use tickcore_latency::Clock;
+
+/// How often the thread beside a run looks for sealed segments.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// Longest sleep of that thread, so that it ends soon when the run does.
+const STEP: Duration = Duration::from_millis(10);
+/// Events a second that it applies at most: half a gigabyte a second to be read.
+const EVENTS_PER_SECOND: u64 = 8_000_000;
+/// The lowest priority, that of what may wait.
+const NICE: i32 = 19;
+
+/// A checkpoint that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Its file.
+    pub file: PathBuf,
+    /// The last event in it: the journal's last.
+    pub sequence: Sequence,
+    /// Bytes of the file; 0 where it was there already.
+    pub bytes: u64,
+    /// The last event of the checkpoint that it was made from, `None` when it was made from the journal's beginning.
+    pub from: Option<Sequence>,
+    /// Orders in it.
+    pub live_orders: u32,
+    /// What was passed over on the way.
+    pub notices: Vec<String>,
+}
+
+/// Why a checkpoint was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MakeError {
+    /// The journal is being written, or damaged, or none.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It cannot be read, or an older checkpoint cannot be gone on from.
+    #[error(transparent)]
+    Restart(#[from] RestartError),
+    /// The maxima in its header.
+    #[error("the journal's header: {0}")]
+    Capacity(#[from] CapacityError),
+    /// A maximum in its header is larger than any books'.
+    #[error("the journal's header states {found} as a maximum of its books, which none can have")]
+    Maximum {
+        /// What it states.
+        found: u64,
+    },
+    /// Memory for the books.
+    #[error(transparent)]
+    Arena(#[from] ArenaError),
+    /// There is nothing to make it of.
+    #[error("{}: the journal holds no events: there is nothing to make a checkpoint of", path.display())]
+    Empty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Its beginning is gone, and no checkpoint stands for it.
+    #[error(
+        "the journal begins at sequence {first}, and no checkpoint stands for the events before: replay the input itself"
+    )]
+    NotFromStart {
+        /// The first record that is there.
+        first: Sequence,
+    },
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] CheckpointError),
+}
+
+/// Maxima of the books behind a journal.
+///
+/// # Errors
+/// When they cannot be those of any books.
+pub fn capacity_of(metadata: &Metadata) -> Result<Capacity, MakeError> {
+    let narrow = |found: u64| u32::try_from(found).map_err(|_| MakeError::Maximum { found });
+    let stored = metadata.capacities;
+    let capacity = Capacity {
+        instruments_max: narrow(stored.instruments_max)?,
+        orders_max: narrow(stored.orders_max)?,
+        levels_max: narrow(stored.levels_max)?,
+    };
+    Ok(capacity.check()?)
+}
+
+/// Makes a checkpoint at the end of the journal in `dir`, which nobody writes meanwhile: from the newest valid one and what
+/// comes behind it, or from the beginning. A journal that was left by a crash is recovered first. `progress` is called with
+/// the events applied and those to be applied.
+///
+/// `strategy` sees every event behind that checkpoint, and what it saves becomes part of the new one;
+/// [`NoStrategy`](crate::strategy::NoStrategy) is for checkpoints of the books alone.
+///
+/// Cost: memory for the books, and some 50 ns an event.
+///
+/// # Errors
+/// When the journal is being written or damaged, or memory or files cannot be had.
+pub fn make<S: Strategy>(dir: &Path, mut strategy: S, mut progress: impl FnMut(u64, u64)) -> Result<Made, MakeError> {
+    let (_held, recovery) = hold(dir)?;
+    let end = boundaries(dir)?.last().copied().filter(|end| end.sequence > Sequence(0));
+    let end = end.ok_or_else(|| MakeError::Empty { path: dir.to_owned() })?;
+    let capacity = capacity_of(&recovery.metadata)?;
+    let (newest, notices) = newest(dir, capacity, &mut strategy)?;
+    let from = newest.as_ref().map(LoadedCheckpoint::sequence);
+    if let Some(newest) = newest.as_ref().filter(|newest| newest.sequence() == end.sequence) {
+        let (file, live_orders) = (newest.file().to_owned(), newest.state()?.books.live_orders());
+        return Ok(Made { file, sequence: end.sequence, bytes: 0, from, live_orders, notices });
+    }
+    let clock = Clock::calibrate();
+    let control = Control::new(1);
+    let arena = Arena::new(capacity.arena_bytes())?;
+    let books = Books::new(&arena, capacity)?;
+    let core = BookCore::new(books, strategy, &options(), BookProbe::off(&clock), &control, &clock);
+    let mut maker = Maker::new(dir, core, &clock);
+    maker.begin(newest.as_ref())?;
+    let first = maker.core.events;
+    let all = end.sequence.get() - first;
+    let mut done = 0;
+    maker.advance(end.sequence, |count| {
+        done += count as u64;
+        progress(done, all);
+        true
+    })?;
+    let stored = maker.store(&end)?;
+    let live_orders = maker.core.books.live_orders();
+    Ok(Made { file: dir.join(stored.file), sequence: end.sequence, bytes: stored.bytes, from, live_orders, notices })
+}
+
+/// The newest checkpoint that these books and this strategy can go on from, and what was passed over.
+fn newest<S: Strategy>(
+    dir: &Path,
+    capacity: Capacity,
+    strategy: &mut S,
+) -> Result<(Option<LoadedCheckpoint>, Vec<String>), OpenError> {
+    let mut checkpoints = Checkpoints::open(dir)?;
+    let (mut found, mut notices) = (None, Vec::new());
+    while found.is_none()
+        && let Some(checkpoint) = checkpoints.take_newest()
+    {
+        match fits(&checkpoint, capacity) {
+            Ok(state) if is_taken_on(&mut [strategy], &state) => found = Some(LoadedCheckpoint::new(dir, checkpoint)),
+            Ok(_) => notices.push(format!("the checkpoint {} has no state of this strategy", checkpoint.file)),
+            Err(why) => notices.push(why),
+        }
+    }
+    notices.extend(checkpoints.passed_over().iter().map(ToString::to_string));
+    Ok((found, notices))
+}
+
+/// As a run's book core, without all that is measured.
+fn options() -> BookOptions {
+    BookOptions {
+        symbols: Vec::new(),
+        from: TimestampNs(0),
+        keeps_digests: true,
+        is_strict: false,
+        share: None,
+        is_first: true,
+    }
+}
+
+/// Books that follow a journal to make checkpoints of it.
+struct Maker<'m, 'a, S> {
+    dir: &'m Path,
+    core: BookCore<'a, 'm, S>,
+    clock: &'m Clock,
+    highest_time: TimestampNs,
+}
+
+impl<'m, 'a, S: Strategy> Maker<'m, 'a, S> {
+    fn new(dir: &'m Path, core: BookCore<'a, 'm, S>, clock: &'m Clock) -> Self {
+        Self { dir, core, clock, highest_time: TimestampNs(0) }
+    }
+
+    /// Goes to where a checkpoint stands; the strategy is there already.
+    fn begin(&mut self, checkpoint: Option<&LoadedCheckpoint>) -> Result<(), MakeError> {
+        match checkpoint {
+            Some(checkpoint) => {
+                let state = checkpoint.state()?;
+                self.highest_time = state.standing.highest_time;
+                let file = || checkpoint.file().to_owned();
+                self.core.restore(&state).map_err(|error| RestartError::State { file: file(), error })?;
+                Ok(())
+            }
+            None => match JournalReader::open(self.dir)?.next_sequence() {
+                Sequence(1) => Ok(()),
+                first => Err(MakeError::NotFromStart { first }),
+            },
+        }
+    }
+
+    /// Goes on to `last`, which the journal holds. False when `goes_on`, called with the number of events before each part,
+    /// said so.
+    fn advance(&mut self, last: Sequence, mut goes_on: impl FnMut(usize) -> bool) -> Result<bool, RestartError> {
+        let words: [AtomicU64; BLOCK_WORDS] = array::from_fn(|_| AtomicU64::new(0));
+        let mut meter = Meter::new(self.clock, Slot::over(&words), 0);
+        let mut reader = JournalReader::open_at(self.dir, Start::Sequence(Sequence(self.core.events + 1)))?;
+        let highest_time = &mut self.highest_time;
+        self.core.catch_up(&mut reader, last, &mut meter, |count, time| {
+            *highest_time = time.max(*highest_time);
+            goes_on(count)
+        })
+    }
+
+    fn store(&self, boundary: &Boundary) -> Result<tickcore_journal::Stored, CheckpointError> {
+        let core = &self.core;
+        let standing = Standing {
+            sequence: Sequence(core.events),
+            highest_time: self.highest_time,
+            crossed: core.crossed,
+            locked: core.locked,
+            common_anomalies: core.common_anomalies,
+            is_within_transaction: core.is_within_transaction,
+        };
+        let strategy = core.strategy.save().filter(|state| !state.is_empty());
+        let stream = core.stream.as_ref().expect("the digests are kept, by the options above");
+        let state = session_state::encode(&standing, strategy.as_deref(), stream, &core.books);
+        store_checkpoint(self.dir, boundary, &state)
+    }
+}
+
+/// What the thread beside a run came to.
+#[derive(Debug, Default)]
+pub(crate) struct BesideEnd {
+    pub(crate) made: u64,
+    pub(crate) notices: Vec<String>,
+}
+
+/// The thread that makes checkpoints beside a run.
+#[derive(Debug)]
+pub(crate) struct Beside<'r> {
+    pub(crate) dir: &'r Path,
+    pub(crate) capacity: Capacity,
+    pub(crate) every: NonZeroU64,
+    pub(crate) mark: &'r CheckpointMark,
+    pub(crate) clock: &'r Clock,
+    /// Cores that are nobody's, where there are any.
+    pub(crate) helpers: &'r [usize],
+    pub(crate) is_ended: &'r AtomicBool,
+}
+
+impl Beside<'_> {
+    /// Works until the run has ended, or nothing more can be done.
+    pub(crate) fn run<S: Strategy>(self, strategy: S) -> BesideEnd {
+        is_confined_to(self.helpers);
+        // Refused where the process may not even be nice: then it competes as any thread does.
+        let _ = rustix::process::setpriority_process(None, NICE);
+        let mut end = BesideEnd::default();
+        if let Err(error) = self.follow(strategy, &mut end) {
+            end.notices.push(format!("no more checkpoints are made beside this run: {error}"));
+        }
+        end
+    }
+
+    fn follow<S: Strategy>(&self, mut strategy: S, end: &mut BesideEnd) -> Result<(), MakeError> {
+        if !self.wait_until(|| self.is_journal_there().then_some(())) {
+            return Ok(());
+        }
+        let (newest, notices) = newest(self.dir, self.capacity, &mut strategy)?;
+        end.notices = notices;
+        self.raise_mark()?;
+        let mut last = newest.as_ref().map_or(Sequence(0), LoadedCheckpoint::sequence);
+        let mut target = None;
+        if !self.wait_for_sealed(last, &mut target) {
+            return Ok(());
+        }
+        let control = Control::new(1);
+        let arena = Arena::new(self.capacity.arena_bytes())?;
+        let books = Books::new(&arena, self.capacity)?;
+        let core = BookCore::new(books, strategy, &options(), BookProbe::off(self.clock), &control, self.clock);
+        let mut maker = Maker::new(self.dir, core, self.clock);
+        maker.begin(newest.as_ref())?;
+        drop(newest);
+        while let Some(boundary) = target.take() {
+            let mut due = Instant::now();
+            let is_there = maker.advance(boundary.sequence, |count| self.goes_on(count, &mut due))?;
+            if self.is_ended.load(Relaxed) {
+                return Ok(());
+            }
+            if is_there {
+                self.mark.raise(maker.store(&boundary)?.covered);
+                end.made += 1;
+                last = boundary.sequence;
+            }
+            self.wait_for_sealed(last, &mut target);
+        }
+        Ok(())
+    }
+
+    /// Holds the rate. False when the run has ended.
+    fn goes_on(&self, count: usize, due: &mut Instant) -> bool {
+        while let Some(early) = due.checked_duration_since(Instant::now())
+            && !self.is_ended.load(Relaxed)
+        {
+            sleep(early.min(STEP));
+        }
+        *due = (*due).max(Instant::now()) + Duration::from_nanos(count as u64 * 1_000_000_000 / EVENTS_PER_SECOND);
+        !self.is_ended.load(Relaxed)
+    }
+
+    /// Whether the run's writer has its journal in hand: before that there may be another one, or one to be recovered.
+    fn is_journal_there(&self) -> bool {
+        let status = Status::open(self.dir).map(|status| status.read());
+        status.is_ok_and(|found| found.process_id == std::process::id() && found.state == WriterState::Running)
+    }
+
+    /// Retention may let go of what the checkpoints cover that are there.
+    fn raise_mark(&self) -> Result<(), OpenError> {
+        let mut checkpoints = Checkpoints::open(self.dir)?;
+        let mut sequences = Vec::with_capacity(CHECKPOINTS_KEPT);
+        while sequences.len() < CHECKPOINTS_KEPT
+            && let Some(checkpoint) = checkpoints.take_newest()
+        {
+            sequences.push(checkpoint.sequence);
+        }
+        if sequences.len() == CHECKPOINTS_KEPT {
+            self.mark.raise(sequences[CHECKPOINTS_KEPT - 1]);
+        }
+        Ok(())
+    }
+
+    /// Waits until so many segments behind `last` are sealed, and says where the last of them ends. False when the run has
+    /// ended before.
+    fn wait_for_sealed(&self, last: Sequence, target: &mut Option<Boundary>) -> bool {
+        self.wait_until(|| {
+            // A look that fails is a moment at which files change; one that is damaged for good fails when it is read.
+            let mut sealed = boundaries(self.dir).unwrap_or_default();
+            sealed.retain(|boundary| boundary.sequence > last);
+            *target = sealed.last().copied().filter(|_| sealed.len() as u64 >= self.every.get());
+            target.map(|_| ())
+        })
+    }
+
+    /// Looks again and again. False when the run has ended before there was anything.
+    fn wait_until(&self, mut is_there: impl FnMut() -> Option<()>) -> bool {
+        loop {
+            if self.is_ended.load(Relaxed) {
+                return false;
+            }
+            if is_there().is_some() {
+                return true;
+            }
+            let until = Instant::now() + LOOK_INTERVAL;
+            while Instant::now() < until && !self.is_ended.load(Relaxed) {
+                sleep(STEP);
+            }
+        }
+    }
+}
+
+impl From<ReadError> for MakeError {
+    fn from(error: ReadError) -> Self {
+        Self::Restart(error.into())
+    }
+}

@@ -1,0 +1,223 @@
+//! What an engine has made of a session up to some event, as bytes: the content of a checkpoint.
+//!
+//! | offset | bytes | content |
+//! |---|---|---|
+//! | 0 | 8 | `TCKENGIN` |
+//! | 8 | 4 | version 1 |
+//! | 12 | 4 | flags: 1 = a venue's transaction is open, 2 = with the state of a strategy |
+//! | 16 | 8 | sequence of the last event in it |
+//! | 24 | 8 | highest exchange time of all events in it |
+//! | 32, 40 | 8 each | BBOs published crossed, locked |
+//! | 48 | 48 | anomalies by events for all instruments, by kind |
+//! | 96, 104, 112 | 8 each | bytes of the strategy's state, the chains and the books, which follow in this order |
+//!
+//! Chains and books are those of `tickcore-book`; the strategy's state is its own. Checksums are the journal's.
+
+use tickcore_book::{
+    Anomaly, AnomalyCounts, Books, BooksState, Capacity, Sequence, StateError, StreamDigest, TimestampNs,
+};
+
+const MAGIC: [u8; 8] = *b"TCKENGIN";
+const VERSION: u32 = 1;
+const TRANSACTION_OPEN: u32 = 1;
+const WITH_STRATEGY: u32 = 2;
+const HEADER_BYTES: usize = 120;
+
+/// Why a checkpoint's content cannot be gone on from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionStateError {
+    /// It begins like no state of a session.
+    #[error("byte 0: it is no state of a session: it begins with {found:02x?}")]
+    Magic {
+        /// The first bytes.
+        found: [u8; 8],
+    },
+    /// Another version wrote it.
+    #[error("byte 8: version {found} of the state of a session, {VERSION} is known")]
+    Version {
+        /// The version that is stated.
+        found: u32,
+    },
+    /// A number that cannot be, or a length that is not that of the bytes.
+    #[error("byte {offset}: {found} is no {what} that can stand here")]
+    Invalid {
+        /// Where it stands.
+        offset: usize,
+        /// What it was read as.
+        what: &'static str,
+        /// The number.
+        found: u64,
+    },
+    /// The books or the chains in it.
+    #[error("in its books or chains: {0}")]
+    Books(#[from] StateError),
+}
+
+/// What of a session stands beside its books.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) sequence: Sequence,
+    pub(crate) highest_time: TimestampNs,
+    pub(crate) crossed: u64,
+    pub(crate) locked: u64,
+    pub(crate) common_anomalies: AnomalyCounts,
+    pub(crate) is_within_transaction: bool,
+}
+
+/// The state of a session, its headers looked at and the books not yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionState<'b> {
+    pub(crate) standing: Standing,
+    /// What the strategy gave, where one did.
+    pub(crate) strategy: Option<&'b [u8]>,
+    pub(crate) chains: &'b [u8],
+    pub(crate) books: BooksState<'b>,
+}
+
+/// The state of a session as bytes. Allocates.
+pub(crate) fn encode(
+    standing: &Standing,
+    strategy: Option<&[u8]>,
+    stream: &StreamDigest,
+    books: &Books<'_>,
+) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    let flags = if standing.is_within_transaction { TRANSACTION_OPEN } else { 0 };
+    let flags = flags | if strategy.is_some() { WITH_STRATEGY } else { 0 };
+    bytes.extend_from_slice(&flags.to_le_bytes());
+    let mut words = vec![standing.sequence.get(), standing.highest_time.get(), standing.crossed, standing.locked];
+    words.extend(Anomaly::ALL.map(|anomaly| standing.common_anomalies.of(anomaly)));
+    words.extend([0; 3]);
+    words.iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+    let mut start = bytes.len();
+    let mut put_length = |bytes: &mut Vec<u8>, place: usize| {
+        let length = (bytes.len() - start) as u64;
+        bytes[place..place + 8].copy_from_slice(&length.to_le_bytes());
+        start = bytes.len();
+    };
+    bytes.extend_from_slice(strategy.unwrap_or_default());
+    put_length(&mut bytes, 96);
+    stream.encode(&mut bytes);
+    put_length(&mut bytes, 104);
+    books.encode(&mut bytes);
+    put_length(&mut bytes, 112);
+    bytes
+}
+
+impl<'b> SessionState<'b> {
+    /// Looks at the headers. Never panics, and allocates nothing.
+    pub(crate) fn read(bytes: &'b [u8]) -> Result<Self, SessionStateError> {
+        let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+            let found = bytes.len() as u64;
+            return Err(SessionStateError::Invalid { offset: 0, what: "length", found });
+        };
+        let half = |offset: usize| header[offset..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        let word = |offset: usize| header[offset..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        if !header.starts_with(&MAGIC) {
+            return Err(SessionStateError::Magic { found: word(0).to_le_bytes() });
+        }
+        if half(8) != VERSION {
+            return Err(SessionStateError::Version { found: half(8) });
+        }
+        let flags = half(12);
+        let invalid = |offset, what| SessionStateError::Invalid { offset, what, found: word(offset) };
+        if flags & !(TRANSACTION_OPEN | WITH_STRATEGY) != 0 {
+            return Err(SessionStateError::Invalid { offset: 12, what: "set of flags", found: flags.into() });
+        }
+        let mut common_anomalies = AnomalyCounts::default();
+        for (anomaly, offset) in Anomaly::ALL.into_iter().zip((48..).step_by(8)) {
+            if word(offset) > 1 << 39 {
+                return Err(invalid(offset, "number of anomalies"));
+            }
+            common_anomalies.add(anomaly, word(offset));
+        }
+        let split = |bytes: &'b [u8], offset, what| {
+            let length = usize::try_from(word(offset)).map_err(|_| invalid(offset, what))?;
+            bytes.split_at_checked(length).ok_or_else(|| invalid(offset, what))
+        };
+        let (strategy, rest) = split(rest, 96, "length of a strategy's state")?;
+        let (chains, rest) = split(rest, 104, "length of chains")?;
+        let (books, behind) = split(rest, 112, "length of books")?;
+        let has_strategy = flags & WITH_STRATEGY != 0;
+        if !behind.is_empty() || (!has_strategy && !strategy.is_empty()) {
+            return Err(invalid(if has_strategy { 112 } else { 96 }, "length"));
+        }
+        Ok(Self {
+            standing: Standing {
+                sequence: Sequence(word(16)),
+                highest_time: TimestampNs(word(24)),
+                crossed: word(32),
+                locked: word(40),
+                common_anomalies,
+                is_within_transaction: flags & TRANSACTION_OPEN != 0,
+            },
+            strategy: has_strategy.then_some(strategy),
+            chains,
+            books: BooksState::read(books)?,
+        })
+    }
+
+    /// Maxima of the books.
+    pub(crate) const fn capacity(&self) -> Capacity {
+        self.books.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tickcore_book::{Arena, InstrumentId};
+
+    fn bytes(standing: &Standing, strategy: Option<&[u8]>) -> Vec<u8> {
+        let capacity = Capacity { instruments_max: 2, orders_max: 4, levels_max: 4 };
+        let arena = Arena::new(capacity.arena_bytes()).expect("small");
+        let books = Books::new(&arena, capacity).expect("fits");
+        let mut stream = StreamDigest::new(2);
+        stream.fold(InstrumentId(1), TimestampNs(7), &books.bbo(InstrumentId(1)));
+        encode(standing, strategy, &stream, &books)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut common_anomalies = AnomalyCounts::default();
+        common_anomalies.add(Anomaly::Gap, 3);
+        let standing = Standing {
+            sequence: Sequence(9),
+            highest_time: TimestampNs(8),
+            crossed: 7,
+            locked: 6,
+            common_anomalies,
+            is_within_transaction: true,
+        };
+        for strategy in [None, Some(&[][..]), Some(&b"theirs"[..])] {
+            let bytes = bytes(&standing, strategy);
+            let read = SessionState::read(&bytes).expect("whole");
+            assert_eq!((read.standing, read.strategy), (standing, strategy));
+            assert_eq!(read.capacity().orders_max, 4);
+            let mut stream = StreamDigest::new(2);
+            stream.restore(read.chains, |_| true).expect("whole");
+            assert_eq!(stream.changes(), 1);
+            for length in 0..bytes.len() {
+                assert!(SessionState::read(&bytes[..length]).is_err(), "{length} of {} bytes", bytes.len());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn changed_bytes_never_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+            let mut bytes = bytes(&Standing::default(), Some(b"theirs"));
+            for (place, byte) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            if let Ok(read) = SessionState::read(&bytes) {
+                let _ = StreamDigest::new(2).restore(read.chains, |_| true);
+            }
+        }
+    }
+}
