@@ -20,7 +20,7 @@ use tickcore::journal::{Capacities, Checkpoints, Metadata, Options, Reader, Rete
 use tickcore::outcome::Outcome;
 use tickcore::pin::Cores;
 use tickcore::strategy::{Context, NoStrategy, Strategy};
-use tickcore::{JournalConfig, LoadedCheckpoint};
+use tickcore::{JournalConfig, JournalPolicy, LoadedCheckpoint};
 
 const CAPACITY: Capacity = Capacity { instruments_max: 2_000, orders_max: 200_000, levels_max: 200_000 };
 
@@ -35,6 +35,7 @@ fn config(directory: &Path, resume: bool, options: Options) -> Config {
         journal: Some(JournalConfig {
             dir: directory.to_owned(),
             resume,
+            policy: JournalPolicy::default(),
             options: Options { staging_bytes: 32 << 20, ..options },
             metadata: Metadata {
                 has_times_since_midnight: true,
