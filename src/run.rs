@@ -267,10 +267,10 @@ impl<'r> Run<'r> {
                 return Watched { started_at, recordings, timeline };
             }
             timeline.add(self.moment(started_at));
+            turns += 1;
             if turns.is_multiple_of(TURNS_PER_INTERVAL) {
                 recordings.collect();
             }
-            turns += 1;
             let mut pause = MONITOR_INTERVAL;
             let events = control.events_applied();
             let mut progress = Progress::Running { events };
