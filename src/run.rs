@@ -320,7 +320,7 @@ impl<'r> Run<'r> {
         }
         let delay = RunDelay(machine::run_delay_ns());
         self.control.take_place();
-        meter.restart();
+        meter.begin();
         Some(delay)
     }
 
@@ -570,6 +570,7 @@ fn core_outcome(seat: Seat<'_>, meter: Meter<'_>, before: Option<RunDelay>) -> C
         events: meter.events(),
         batches: meter.batches(),
         skipped: meter.skipped(),
+        longest_stalls: meter.longest_stalls(),
         stalls_idle: meter.stalls_idle,
         stalls_working: meter.stalls_working,
         run_delay_ns,
