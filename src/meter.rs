@@ -8,12 +8,15 @@
 //!
 //! Cost: a stamp (some 10 ns) for 64 events or for 16 idle turns, and one store for each counter and batch.
 
+use crate::outcome::StallOutcome;
 use crate::stat::{Counter, Slot};
 use tickcore_book::{Anomaly, AnomalyCounts, Sequence};
 use tickcore_latency::{Clock, Recorder, Ticks};
 
 /// Events between two stamps: about five microseconds of work, a quarter of the usual threshold.
 pub(crate) const SLICE_EVENTS: usize = 64;
+/// Longest stalls with nothing to do that are kept one by one.
+const STALLS_KEPT: usize = 32;
 /// Idle turns between two stamps: below a microsecond.
 const TURNS_PER_STAMP: u32 = 16;
 
@@ -32,6 +35,9 @@ pub(crate) struct Meter<'r> {
     pub(crate) stalls_idle: Recorder,
     pub(crate) stalls_working: Recorder,
     stalled_ns: u64,
+    /// When the loop began.
+    began: Ticks,
+    kept: Vec<StallOutcome>,
 }
 
 impl<'r> Meter<'r> {
@@ -49,7 +55,15 @@ impl<'r> Meter<'r> {
             stalls_idle: Recorder::new(),
             stalls_working: Recorder::new(),
             stalled_ns: 0,
+            began: Ticks::default(),
+            kept: Vec::with_capacity(STALLS_KEPT),
         }
+    }
+
+    /// The loop begins, with the run.
+    pub(crate) fn begin(&mut self) {
+        self.restart();
+        self.began = self.last;
     }
 
     /// Begins anew: what was before was no loop, or a sleep that was meant.
@@ -146,12 +160,33 @@ impl<'r> Meter<'r> {
             false => (&mut self.stalls_idle, Counter::StallsIdle),
         };
         recorder.record(stall_ns);
-        self.slot.set(counter, recorder.count());
+        if !is_working {
+            self.keep(StallOutcome { at_ns: self.clock.ns_between(self.began, self.last), length_ns: stall_ns });
+        }
+        let count = if is_working { self.stalls_working.count() } else { self.stalls_idle.count() };
+        self.slot.set(counter, count);
         self.stalled_ns += stall_ns;
         self.slot.set(Counter::StalledNs, self.stalled_ns);
         if stall_ns > self.slot.get(Counter::LongestStallNs) {
             self.slot.set(Counter::LongestStallNs, stall_ns);
         }
+    }
+
+    fn keep(&mut self, stall: StallOutcome) {
+        if self.kept.len() < STALLS_KEPT {
+            self.kept.push(stall);
+        } else if let Some(shortest) = self.kept.iter_mut().min_by_key(|kept| kept.length_ns)
+            && shortest.length_ns < stall.length_ns
+        {
+            *shortest = stall;
+        }
+    }
+
+    /// The longest stalls with nothing to do, in the order of time.
+    pub(crate) fn longest_stalls(&self) -> Vec<StallOutcome> {
+        let mut longest = self.kept.clone();
+        longest.sort_by_key(|stall| stall.at_ns);
+        longest
     }
 }
 
@@ -188,6 +223,26 @@ mod tests {
         pause();
         off.worked();
         assert_eq!(off.stalls_working.count(), 0);
+    }
+
+    #[test]
+    fn the_longest_stalls_are_kept_with_their_time() {
+        let (clock, words) = (Clock::monotonic(), words());
+        let mut meter = Meter::new(&clock, Slot::over(&words), 1);
+        meter.begin();
+        let began = meter.last;
+        for stall in 1..=STALLS_KEPT as u64 + 10 {
+            // Each a millisecond after the one before, and longer.
+            meter.last = clock.after(began, stall * 1_000_000);
+            meter.idle_at(clock.after(meter.last, stall * 10_000));
+        }
+        let longest = meter.longest_stalls();
+        assert_eq!(longest.len(), STALLS_KEPT);
+        assert_eq!((longest[0].at_ns, longest[0].length_ns), (11_000_000, 110_000));
+        assert!(longest.is_sorted_by_key(|stall| (stall.at_ns, stall.length_ns)));
+        meter.last = clock.after(began, 90_000_000);
+        meter.worked_at(clock.after(meter.last, 5_000_000));
+        assert_eq!(meter.longest_stalls(), longest, "what may be the program's is not among them");
     }
 
     #[test]

@@ -87,6 +87,15 @@ impl BooksOutcome {
     }
 }
 
+/// A time in which a thread with nothing to do did not loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StallOutcome {
+    /// When it began, from when the thread's loop did.
+    pub at_ns: u64,
+    /// How long it was.
+    pub length_ns: u64,
+}
+
 /// A thread of the run: what it did, and whether it was kept from it.
 #[derive(Clone, Debug)]
 pub struct CoreOutcome {
@@ -102,6 +111,8 @@ pub struct CoreOutcome {
     pub stalls_idle: Recorder,
     /// Times above the threshold that a slice of events took: the machine's doing, or the program's.
     pub stalls_working: Recorder,
+    /// The longest of those with nothing to do, in the order of time.
+    pub longest_stalls: Vec<StallOutcome>,
     /// How long the thread was ready and another one ran on its core, by the kernel's account; `None` where it keeps none.
     pub run_delay_ns: Option<u64>,
 }

@@ -101,6 +101,38 @@ mod tests {
     use super::*;
     use crate::probes::{BOOK_STAGES, FEED_STAGES, SERVICE};
 
+    /// Through recorder, intervals and their merging: as a sorted list of the same values, but for a thousandth upwards.
+    #[test]
+    fn percentiles_are_those_of_a_sorted_list() {
+        let clock = Clock::monotonic();
+        let mut recordings = Recordings::new(clock.now());
+        let mut books = [0, 1].map(|core| recordings.recorder(Some(core), &BOOK_STAGES));
+        let mut state = 0x5EED_u64;
+        let mut values: Vec<u64> = Vec::new();
+        for number in 0..200_000_usize {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // From nanoseconds to seconds, about as many in each power of two.
+            let value = (state >> 33) >> (state % 31);
+            books[number % 2].record(2, value);
+            values.push(value);
+            if number.is_multiple_of(1_000) {
+                recordings.collect();
+                books.iter_mut().for_each(|book| assert!(book.turn(&clock) || number == 0));
+            }
+        }
+        books.into_iter().for_each(|book| book.close(&clock));
+        let stages = recordings.finish(clock.now(), &clock);
+        values.sort_unstable();
+        let distribution = values_of(&stages, SERVICE);
+        assert_eq!(distribution.count(), values.len() as u64);
+        assert_eq!((distribution.min_ns(), distribution.max_ns()), (Some(values[0]), values.last().copied()));
+        for parts in (1..=9_999).chain([9_999, 10_000]) {
+            let rank = (values.len() as u64 * parts).div_ceil(10_000) as usize;
+            let (found, exact) = (distribution.value_at(parts, 10_000).unwrap(), values[rank - 1]);
+            assert!((exact..=exact + exact / 1_000 + 1).contains(&found), "{parts}: {found} for {exact}");
+        }
+    }
+
     #[test]
     fn cores_of_one_stage_are_put_together_and_times_count_from_the_start() {
         let clock = Clock::monotonic();

@@ -325,10 +325,10 @@ impl<'r> Run<'r> {
                 return Watched { started_at, recordings, timeline };
             }
             timeline.add(self.moment(started_at));
+            turns += 1;
             if turns.is_multiple_of(TURNS_PER_INTERVAL) {
                 recordings.collect();
             }
-            turns += 1;
             let mut pause = MONITOR_INTERVAL;
             let events = control.events_applied();
             let mut progress = Progress::Running { events };
@@ -396,7 +396,7 @@ impl<'r> Run<'r> {
         }
         let delay = RunDelay(machine::run_delay_ns());
         self.control.take_place();
-        meter.restart();
+        meter.begin();
         Some(delay)
     }
 
@@ -690,6 +690,7 @@ fn core_outcome(seat: Seat<'_>, meter: Meter<'_>, before: Option<RunDelay>) -> C
         events: meter.events(),
         batches: meter.batches(),
         skipped: meter.skipped(),
+        longest_stalls: meter.longest_stalls(),
         stalls_idle: meter.stalls_idle,
         stalls_working: meter.stalls_working,
         run_delay_ns,

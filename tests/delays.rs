@@ -224,7 +224,9 @@ fn a_slow_disk_appears_in_the_journals_stage_and_nowhere_before() {
     const LATE: Duration = Duration::from_millis(30);
     let scratch = tempdir().unwrap();
     let day = generated(12_000, 200, 5);
-    let with = |sync: SyncPolicy, name: String| {
+    /// Medians of written and durable, and those of the stages before.
+    type Medians = ([i64; 2], [i64; STAGES.len()]);
+    let with = |sync: SyncPolicy, name: String| -> Medians {
         let mut config = journaled(config(Topology::Inline), &scratch.path().join(name));
         config.journal.iter_mut().for_each(|journal| journal.options.sync = sync);
         let outcome = run(&config, &day, Slow::default(), Slow::default());
@@ -233,7 +235,7 @@ fn a_slow_disk_appears_in_the_journals_stage_and_nowhere_before() {
     };
     let slow: Vec<_> = (0..TRIES).map(|number| with(SyncPolicy::Every(LATE), format!("slow-{number}"))).collect();
     let quick: Vec<_> = (0..TRIES).map(|number| with(SyncPolicy::EveryGroup, format!("quick-{number}"))).collect();
-    let longer = |of: &dyn Fn(&([i64; 2], [i64; STAGES.len()])) -> i64| {
+    let longer = |of: &dyn Fn(&Medians) -> i64| {
         median(slow.iter().map(of).collect()) - median(quick.iter().map(of).collect())
     };
     // Half of it on average, less what a sync took anyway.

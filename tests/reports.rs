@@ -3,10 +3,14 @@
 mod common;
 
 use common::command::{Finish, replay, tickcore};
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use tempfile::tempdir;
+use tickcore::latency::Recorder;
 use tickcore_replay_data::sample;
 
 fn stored(directory: &Path, options: &[&str]) {
@@ -191,6 +195,53 @@ fn steps_of_load_have_a_knee() {
     assert!(text.contains("knee: "), "{text}");
 }
 
+/// The stage's values in the interval log, as the hdrhistogram crate reads them, and in the percentile file, as anybody does.
+fn are_read_back(directory: &Path, name: &str, stage: &Value) {
+    let log = fs::read(directory.join("latency.hlog")).unwrap();
+    let mut all: Histogram<u64> = Histogram::new_with_bounds(1, Recorder::RANGE_MAX_NS, 3).unwrap();
+    for entry in IntervalLogIterator::new(&log) {
+        if let LogEntry::Interval(line) = entry.unwrap()
+            && line.tag().is_some_and(|tag| tag.as_str() == name)
+        {
+            let bytes = base64(line.encoded_histogram());
+            let interval: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
+            all.add(&interval).unwrap();
+        }
+    }
+    let (count, max) = (stage["count"].as_u64().unwrap(), stage["max"].as_u64().unwrap());
+    assert_eq!(all.len(), count, "{name}");
+    for (key, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99_9", 0.999)] {
+        let theirs = all.value_at_quantile(quantile).min(max);
+        assert_eq!(stage[key], theirs, "{name} {key}");
+    }
+    let text = fs::read_to_string(directory.join(format!("{name}.hgrm"))).unwrap();
+    let rows: Vec<Vec<f64>> = text
+        .lines()
+        .map(|line| line.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<f64>>())
+        .filter(|row| row.len() >= 3)
+        .collect();
+    assert!(rows.is_sorted_by(|one, other| one[0] <= other[0] && one[2] <= other[2]), "{name}: {text}");
+    let last = rows.last().unwrap();
+    assert_eq!((last[0], last[1], last[2]), (max as f64, 1.0, count as f64), "{name}");
+    for row in &rows {
+        let theirs = all.count_between(0, row[0] as u64);
+        assert_eq!(row[2], theirs as f64, "{name}: values up to {}", row[0]);
+    }
+}
+
+/// As in RFC 4648.
+fn base64(text: &str) -> Vec<u8> {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let places = text.bytes().filter(|byte| *byte != b'=');
+    let sextets: Vec<u32> =
+        places.map(|byte| LETTERS.iter().position(|letter| *letter == byte).unwrap() as u32).collect();
+    let group = |four: &[u32]| {
+        let word = four.iter().fold(0, |word, sextet| word << 6 | sextet) << (6 * (4 - four.len()));
+        word.to_be_bytes()[1..four.len()].to_vec()
+    };
+    sextets.chunks(4).flat_map(group).collect()
+}
+
 /// Whose values stand in the report is shown elsewhere (`tests/stages.rs`); here, that all stages are, over time, and beside them
 /// what the ring and the journal did.
 #[test]
@@ -211,10 +262,10 @@ fn a_report_has_every_stage_over_time() {
         let wanted = if name == "tick_to_bbo_ns" { sample::golden().events } else { sampled };
         assert_eq!(stage["count"], wanted, "{name}");
         let intervals = stage["intervals"].as_array().unwrap();
-        assert!(intervals.len() > 2, "{name}: {} intervals in half a second", intervals.len());
+        assert!(intervals.len() > 1, "{name}: {} intervals in half a second", intervals.len());
         let counted: u64 = intervals.iter().filter_map(|one| one["count"].as_u64()).sum();
         assert_eq!(counted, wanted, "{name}: every value is in one interval");
-        assert!(directory.join(format!("{name}.hgrm")).is_file());
+        are_read_back(&directory, name, stage);
     }
     let gauges: Vec<&str> = json["gauges"].as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
     assert_eq!(gauges, ["throughput", "journal lag", "ring occupancy"]);

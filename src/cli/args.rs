@@ -167,7 +167,7 @@ pub(crate) struct ReplayArgs {
     pub(crate) to: Option<String>,
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
-    /// Measure the service time of one event in N; 0 for none.
+    /// Measure every stage of one event in N; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub(crate) latency_sample: u32,
     /// Count a stall when a core does not loop for longer than this; 0 to watch for none.

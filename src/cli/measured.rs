@@ -1,6 +1,7 @@
 //! What a replay measured, as a latency report: the run and the machine described, stages, throughput, ring and journal over time.
 
 use super::args::ReplayArgs;
+use std::cmp::Reverse;
 use std::env;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tickcore::book::{Anomaly, LOOKAHEAD_EVENTS};
@@ -9,9 +10,9 @@ use tickcore::inputs::Inputs;
 use tickcore::latency::stages::Measured;
 use tickcore::latency::{
     Calibration, CalibrationFigure, Clock, Counter, Gauge, LoadStep, MachineDescription, Origin, Report,
-    RunDescription, Stage, Stalls, events_at,
+    RunDescription, Stage, Stall, Stalls, events_at,
 };
-use tickcore::outcome::{Outcome, StageOutcome};
+use tickcore::outcome::{CoreOutcome, Outcome, StageOutcome, StallOutcome};
 use tickcore::pace::RateStep;
 use tickcore::timeline::Moment;
 
@@ -142,16 +143,28 @@ fn stages<S>(args: &ReplayArgs, outcome: &Outcome<Inputs, S>) -> Vec<Stage> {
     stages
 }
 
-/// When the machine kept a core with nothing to do from looping. Single ones are not kept, only their lengths.
+/// Most stalls that a report shows one by one.
+const STALLS_SHOWN: usize = 24;
+
+/// When the machine kept a core with nothing to do from looping, the longest one by one.
 fn stalls<S>(outcome: &Outcome<Inputs, S>) -> Option<Stalls> {
     let lengths = outcome.stalls_idle().distribution();
     let mean_ns = lengths.mean_and_deviation().map_or(0.0, |(mean_ns, _)| mean_ns);
+    let of_core = |core: &CoreOutcome| {
+        let number = core.thread.core;
+        let stall = move |stall: &StallOutcome| Stall { at_ns: stall.at_ns, length_ns: stall.length_ns, core: number };
+        core.longest_stalls.iter().map(stall).collect::<Vec<_>>()
+    };
+    let mut kept: Vec<Stall> = outcome.cores.iter().flat_map(of_core).collect();
+    kept.sort_by_key(|stall| Reverse(stall.length_ns));
+    kept.truncate(STALLS_SHOWN);
+    kept.sort_by_key(|stall| stall.at_ns);
     (outcome.stall_threshold_ns > 0).then(|| Stalls {
         threshold_ns: outcome.stall_threshold_ns,
         count: lengths.count(),
         total_ns: (mean_ns * lengths.count() as f64) as u64,
         max_ns: lengths.max_ns().unwrap_or(0),
-        kept: Vec::new(),
+        kept,
     })
 }
 

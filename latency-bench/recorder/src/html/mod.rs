@@ -119,6 +119,18 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_the_way_have_a_chart_of_their_own() {
+        let mut report = example();
+        let charts = |report: &crate::Report| page(report).matches("by percentile").count();
+        let before = charts(&report);
+        let values = Distribution::of_values(1..1_000);
+        report.stages.push(Stage::new("decoded_ns", "taken up → decoded", Origin::Part, values));
+        let html = page(&report);
+        assert!(html.contains("Parts of an event&#39;s way") && html.contains("are parts of an event"), "{html}");
+        assert!(charts(&report) > before);
+    }
+
+    #[test]
     fn a_run_of_nothing_is_a_page_as_well() {
         let mut report = example();
         report.stages = vec![Stage::new("empty_ns", "", Origin::Work, Distribution::default())];

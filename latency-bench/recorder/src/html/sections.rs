@@ -67,29 +67,12 @@ pub(super) fn percentiles(out: &mut String, report: &Report) {
     if recorded.is_empty() {
         return;
     }
-    out.push_str("<section>\n<h2>Percentiles</h2>\n<div class=\"card\">\n<ul class=\"legend\">");
-    let mut lines = Vec::new();
-    for (colour, stage) in recorded.iter().enumerate() {
-        legend_entry(out, colour, false, &stage.name);
-        lines.push(curve(colour, false, &stage.name, &stage.distribution));
-        if let Some(corrected) = stage.corrected() {
-            legend_entry(out, colour, true, &format!("{}, corrected", stage.name));
-            lines.push(curve(colour, true, &format!("{}, corrected", stage.name), &corrected));
-        }
-    }
-    out.push_str("</ul>\n");
-    let low = recorded.iter().filter_map(|stage| stage.distribution.min_ns()).min().unwrap_or(0);
-    let high = recorded.iter().filter_map(|stage| stage.distribution.max_ns()).max().unwrap_or(0);
-    let chart = Chart {
-        title: "latency by percentile, logarithmic on both axes",
-        x: Axis::percentiles(),
-        y: Axis::log_ns(low as f64, high as f64),
-        lines,
-        marks: Vec::new(),
-        limit: None,
-    };
-    out.push_str(&chart.large());
-    out.push_str("\n</div>\n<div class=\"card scroll\">\n<table>\n<tr><th>stage</th>");
+    // Parts of the way have a chart of their own: a dozen curves in one would be a knot.
+    let (parts, wholes): (Vec<&Stage>, Vec<&Stage>) = recorded.iter().partition(|stage| stage.origin == Origin::Part);
+    out.push_str("<section>\n<h2>Percentiles</h2>\n");
+    curves(out, "latency by percentile, logarithmic on both axes", "", &wholes);
+    curves(out, "parts of the way by percentile", "Parts of an event's way", &parts);
+    out.push_str("<div class=\"card scroll\">\n<table>\n<tr><th>stage</th>");
     for (name, _) in PERCENTILES {
         let _ = write!(out, "<th>{name}</th>");
     }
@@ -109,6 +92,40 @@ pub(super) fn percentiles(out: &mut String, report: &Report) {
     out.push_str("</table>\n</div>\n");
     remarks(out, report);
     out.push_str("</section>\n");
+}
+
+/// A chart of these stages with its legend; nothing without stages.
+fn curves(out: &mut String, title: &str, heading: &str, recorded: &[&Stage]) {
+    if recorded.is_empty() {
+        return;
+    }
+    out.push_str("<div class=\"card\">\n");
+    if !heading.is_empty() {
+        let _ = writeln!(out, "<h3>{}</h3>", escaped(heading));
+    }
+    out.push_str("<ul class=\"legend\">");
+    let mut lines = Vec::new();
+    for (colour, stage) in recorded.iter().enumerate() {
+        legend_entry(out, colour, false, &stage.name);
+        lines.push(curve(colour, false, &stage.name, &stage.distribution));
+        if let Some(corrected) = stage.corrected() {
+            legend_entry(out, colour, true, &format!("{}, corrected", stage.name));
+            lines.push(curve(colour, true, &format!("{}, corrected", stage.name), &corrected));
+        }
+    }
+    out.push_str("</ul>\n");
+    let low = recorded.iter().filter_map(|stage| stage.distribution.min_ns()).min().unwrap_or(0);
+    let high = recorded.iter().filter_map(|stage| stage.distribution.max_ns()).max().unwrap_or(0);
+    let chart = Chart {
+        title,
+        x: Axis::percentiles(),
+        y: Axis::log_ns(low as f64, high as f64),
+        lines,
+        marks: Vec::new(),
+        limit: None,
+    };
+    out.push_str(&chart.large());
+    out.push_str("\n</div>\n");
 }
 
 fn legend_entry(out: &mut String, colour: usize, is_dashed: bool, name: &str) {
