@@ -1,6 +1,7 @@
 //! The journal's own runs.
 
 use anyhow::ensure;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use std::fs::File;
 use std::hint::black_box;
 use std::path::Path;
@@ -20,14 +21,19 @@ fn event(number: u64) -> Event {
     event
 }
 
+/// Lets the calling thread run on every core that the process may use: threads inherit the mask of whoever starts them.
+pub(super) fn floats() {
+    let mut all = CpuSet::new();
+    (0..CpuSet::MAX_CPU).for_each(|core| all.set(core));
+    let _ = sched_setaffinity(None, &all);
+}
+
 /// A writer with a helper beside it, which ends with the writer.
 fn writer(directory: &Path, records: u64, is_prepared: bool) -> anyhow::Result<Writer> {
     let (helper, handle) = Helper::new(if is_prepared { 4 << 30 } else { u64::MAX >> 1 }, None);
     std::thread::Builder::new().name("tickcore-prep".to_owned()).spawn(move || {
-        // As in the engine: it floats, though this thread is pinned.
-        if let Ok(cores) = rustix::thread::sched_getaffinity(Some(rustix::process::getpid())) {
-            let _ = rustix::thread::sched_setaffinity(None, &cores);
-        }
+        // As in the engine, where this thread is not the process's first: that is the pinned one here.
+        floats();
         helper.run();
     })?;
     let segments = if is_prepared { (records * 66).div_ceil(SEGMENT_BYTES).max(2) } else { 2 };

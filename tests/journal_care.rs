@@ -1,0 +1,110 @@
+//! `journal repair` and `journal compact` as somebody would use them who has never before: what is asked, what is said, what is
+//! left.
+
+mod common;
+
+use common::command::{Finish, identity, journal, replay_json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tempfile::{TempDir, tempdir};
+use tickcore_replay_data::sample;
+
+/// A sealed journal of the sample day in several segments.
+fn journaled() -> (TempDir, PathBuf) {
+    let scratch = tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    replay_json(&sample::path()).args(["--journal-segment", "1MiB", "--journal"]).arg(&directory).succeed();
+    (scratch, directory)
+}
+
+fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    let files = entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()));
+    files.filter(|(name, _)| name.contains(".tc")).collect()
+}
+
+#[test]
+fn repair_asks_keeps_what_it_cuts_and_the_rest_is_replayed() {
+    let (_scratch, directory) = journaled();
+    // Of a good journal it has nothing to do, asked or not.
+    let nothing = journal("repair", &directory).stdin(Stdio::null()).succeed();
+    assert!(nothing.stdout.starts_with("0 steps"), "{}", nothing.stdout);
+    let name = "segment-000003.tcj";
+    let mut bytes = fs::read(directory.join(name)).unwrap();
+    let place = bytes.len() / 2;
+    bytes[place] ^= 0x40;
+    fs::write(directory.join(name), &bytes).unwrap();
+    let damaged = files(&directory);
+    let verified = journal("verify", &directory).arg("--json").fail(1, &["damaged in 1 place"]).json();
+    let lost_from = verified["damages"][0]["sequence"].as_u64().unwrap();
+
+    // Without an answer nothing is done, and what would be is said.
+    let refused = journal("repair", &directory).stdin(Stdio::null()).fail(1, &["nothing was changed", "--yes"]);
+    let step = format!("before sequence {lost_from}");
+    assert!(refused.stderr.contains(name) && refused.stderr.contains(&step), "{}", refused.stderr);
+    assert_eq!(files(&directory), damaged);
+
+    let json = journal("repair", &directory).args(["--yes", "--json"]).succeed().json();
+    assert_eq!(json["last_sequence"].as_u64(), Some(lost_from - 1));
+    assert!(!json["steps"].as_array().unwrap().is_empty());
+    // Every file of before is there as it was, or under a name that ends in .cut.
+    let after = files(&directory);
+    for (name, bytes) in &damaged {
+        let kept = after.get(name) == Some(bytes) || after.get(&format!("{name}.cut")) == Some(bytes);
+        assert!(kept, "{name} is gone");
+    }
+    journal("verify", &directory).succeed();
+    let cut = replay_json(&directory).succeed().json();
+    assert_eq!(cut["events"].as_u64(), Some(lost_from - 1));
+    // It is gone on with, to the same books as ever.
+    let plain = replay_json(&sample::path()).succeed().json();
+    let resumed = replay_json(&sample::path()).args(["--resume", "--journal"]).arg(&directory).succeed().json();
+    assert_eq!(identity(&resumed), identity(&plain));
+    assert_eq!(identity(&replay_json(&directory).succeed().json()), identity(&plain));
+}
+
+#[test]
+fn compacting_makes_it_small_and_every_verb_reads_it() {
+    let (_scratch, directory) = journaled();
+    let plain = replay_json(&directory).succeed().json();
+    let dump = |from: &str| journal("dump", &directory).args(["--from", from, "--count", "5"]).succeed().stdout;
+    let before = (dump("1"), dump("70000"), files(&directory));
+    let json = journal("compact", &directory).arg("--json").succeed().json();
+    let names = json["files"].as_array().unwrap();
+    assert_eq!(names.len() + 1, before.2.len(), "all but the last");
+    let ratio = json["bytes_after"].as_f64().unwrap() / json["bytes_before"].as_f64().unwrap();
+    assert!(ratio < 0.3, "{ratio}");
+    let after = files(&directory);
+    assert!(names.iter().all(|name| after.contains_key(name.as_str().unwrap())) && after.len() == before.2.len());
+    assert_eq!((dump("1"), dump("70000")), (before.0, before.1));
+    journal("verify", &directory).succeed();
+    assert_eq!(identity(&replay_json(&directory).succeed().json()), identity(&plain));
+    let info = journal("info", &directory).arg("--json").succeed().json();
+    assert_eq!(info["sequences"][1], plain["events"]);
+    // Again there is nothing to do.
+    let again = journal("compact", &directory).succeed();
+    assert!(again.stdout.starts_with("0 segments compacted"), "{}", again.stdout);
+    // Damage in it is found as ever, with its place; it is not cut, and that is said with what to do.
+    let name = names[1].as_str().unwrap();
+    let mut bytes = fs::read(directory.join(name)).unwrap();
+    let place = bytes.len() / 2;
+    bytes[place] ^= 1;
+    fs::write(directory.join(name), &bytes).unwrap();
+    let damage = journal("verify", &directory).arg("--json").fail(1, &["damaged"]).json();
+    assert_eq!(damage["damages"][0]["file"], name);
+    journal("repair", &directory).arg("--yes").fail(1, &[name, "put the file aside by hand"]);
+    assert_eq!(fs::read(directory.join(name)).unwrap(), bytes, "nothing of it was changed");
+}
+
+#[test]
+fn what_is_no_journal_is_neither_repaired_nor_compacted() {
+    let scratch = tempdir().unwrap();
+    fs::write(scratch.path().join("notes.txt"), "mine").unwrap();
+    for verb in ["repair", "compact"] {
+        journal(verb, scratch.path()).fail(1, &["no journal"]);
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "{verb} leaves nothing behind");
+    }
+    journal("compact", scratch.path()).args(["--level", "77"]).fail(2, &["1..=19"]);
+}
