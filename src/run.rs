@@ -132,7 +132,9 @@ impl<'r> Run<'r> {
             .collect();
         let twin = if let [(_, strategy, _)] = &books[..] { strategy.twin() } else { None };
         let mut strategies: Vec<&mut S> = books.iter_mut().map(|(_, strategy, _)| strategy).collect();
+        let start = self.clock.now();
         let mut restart = Restart::of(self.config, &mut strategies)?;
+        let found_ns = self.clock.ns_between(start, self.clock.now());
         if self.beside().is_some() && twin.is_none() && !are_stateless(&strategies) {
             restart.notices.push(
                 "checkpoints beside this run are without the state of its strategy: one that resumes it replays the session"
@@ -207,7 +209,8 @@ impl<'r> Run<'r> {
             let mut outcome = self.outcome(started_at, feed, books, journal);
             if let Some(journal) = &mut outcome.journal {
                 journal.checkpoint_sequence = self.restart().checkpoint.as_ref().map(LoadedCheckpoint::sequence);
-                journal.restart_ns = self.restart_ns.load(Relaxed);
+                let is_restarted = journal.checkpoint_sequence.is_some();
+                journal.restart_ns = if is_restarted { found_ns + self.restart_ns.load(Relaxed) } else { 0 };
                 let beside = beside.unwrap_or_default();
                 journal.checkpoints_made = beside.made;
                 journal.notices.extend(beside.notices);
