@@ -161,7 +161,7 @@ pub enum EngineError {
 /// How far a run is, for whoever waits for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Something has to be done without; comes first, once for each.
+    /// Something has to be done without; comes first, once for each, or when it turns out.
     Notice {
         /// What, and the cure.
         text: String,

@@ -1,7 +1,7 @@
 //! One run of an engine: its threads from set-up to outcome.
 
 use crate::book_core::{BookCore, BookOptions};
-use crate::checkpoint::{Beside, BesideEnd};
+use crate::checkpoint::{Account, Beside};
 use crate::control::{Control, Supervision};
 use crate::engine::{Config, EngineError, Progress};
 use crate::feed_core::{Admission, FeedCore, FeedEnd};
@@ -23,7 +23,7 @@ use core::array;
 use core::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 use tickcore_book::{AnomalyCounts, Arena, ArenaError, Books, InstrumentId, Sequence, StreamDigest};
@@ -91,8 +91,8 @@ pub(crate) struct Run<'r> {
     mark: CheckpointMark,
     /// How long the slowest book core took to go on from a checkpoint.
     restart_ns: AtomicU64,
-    /// Set once nothing is left for the thread that makes them.
-    is_ended: AtomicBool,
+    /// What is known of the thread that makes them.
+    account: Account,
 }
 
 /// The kernel's account of how long a thread has waited for its core, where it keeps one.
@@ -109,9 +109,9 @@ struct Seat<'r> {
 impl<'r> Run<'r> {
     pub(crate) fn new(config: &'r Config, plan: &'r Plan, board: &'r Board, clock: &'r Clock) -> Self {
         let control = Control::new(plan.threads.len());
-        let (restart, mark, is_ended) = (OnceLock::new(), CheckpointMark::default(), AtomicBool::new(false));
+        let (restart, mark, account) = (OnceLock::new(), CheckpointMark::default(), Account::default());
         let restart_ns = AtomicU64::new(0);
-        Self { config, plan, board, clock, control, restart, mark, restart_ns, is_ended }
+        Self { config, plan, board, clock, control, restart, mark, restart_ns, account }
     }
 
     pub(crate) fn start<R: Source + Send, S: Strategy>(
@@ -181,17 +181,14 @@ impl<'r> Run<'r> {
                 })
             });
             let started_at = self.attend(monitor);
-            self.is_ended.store(true, Relaxed);
-            let beside = beside.map(|thread| match thread.map(thread::ScopedJoinHandle::join) {
-                Ok(Ok(end)) => end,
-                Ok(Err(_)) => {
-                    BesideEnd { made: 0, notices: vec!["the thread that makes checkpoints panicked".to_owned()] }
+            self.account.is_ended.store(true, Relaxed);
+            match beside.map(|thread| thread.map(thread::ScopedJoinHandle::join)) {
+                None | Some(Ok(Ok(()))) => {}
+                Some(Ok(Err(_))) => self.account.note(["the thread that makes checkpoints panicked".to_owned()]),
+                Some(Err(error)) => {
+                    self.account.note([format!("the thread that makes checkpoints could not be started: {error}")]);
                 }
-                Err(error) => {
-                    let notice = format!("the thread that makes checkpoints could not be started: {error}");
-                    BesideEnd { made: 0, notices: vec![notice] }
-                }
-            });
+            }
             let journal = journal_thread.map(Joined::join);
             let feed = feed_thread.map(Joined::join);
             let books: Vec<_> = book_threads.into_iter().map(Joined::join).collect();
@@ -211,9 +208,8 @@ impl<'r> Run<'r> {
                 journal.checkpoint_sequence = self.restart().checkpoint.as_ref().map(LoadedCheckpoint::sequence);
                 let is_restarted = journal.checkpoint_sequence.is_some();
                 journal.restart_ns = if is_restarted { found_ns + self.restart_ns.load(Relaxed) } else { 0 };
-                let beside = beside.unwrap_or_default();
-                journal.checkpoints_made = beside.made;
-                journal.notices.extend(beside.notices);
+                journal.checkpoints_made = self.account.made.load(Relaxed);
+                journal.notices.extend(self.account.take_notices());
             }
             Ok(outcome)
         })
@@ -263,7 +259,11 @@ impl<'r> Run<'r> {
                     _ => Progress::Draining { events },
                 };
             }
-            if monitor(progress).is_break() && !control.is_stopped() {
+            let mut wants_end = false;
+            for text in self.account.take_notices() {
+                wants_end |= monitor(Progress::Notice { text }).is_break();
+            }
+            if (monitor(progress).is_break() | wants_end) && !control.is_stopped() {
                 control.stop();
                 continue;
             }
@@ -285,7 +285,7 @@ impl<'r> Run<'r> {
             mark: &self.mark,
             clock: self.clock,
             helpers: &self.plan.helpers,
-            is_ended: &self.is_ended,
+            account: &self.account,
         })
     }
 

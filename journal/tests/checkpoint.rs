@@ -16,7 +16,7 @@ fn state(sequence: u64) -> Vec<u8> {
 }
 
 fn store(directory: &Path, boundary: &Boundary) -> tickcore_journal::Stored {
-    store_checkpoint(directory, boundary, &state(boundary.sequence.0)).unwrap()
+    store_checkpoint(directory, boundary, &state(boundary.sequence.0), |_| ()).unwrap()
 }
 
 fn newest(directory: &Path) -> Option<Sequence> {
@@ -238,7 +238,8 @@ fn regenerate() {
     assert!(!golden().exists(), "it is there already, and must stay as it is");
     let small = Options { segment_bytes: 3 * 4096, frame_bytes: 4096, staging_bytes: 64 << 10, ..options() };
     write(&golden(), small, 60);
-    store_checkpoint(golden(), boundaries(golden()).unwrap().last().unwrap(), b"what the engine made of it").unwrap();
+    store_checkpoint(golden(), boundaries(golden()).unwrap().last().unwrap(), b"what the engine made of it", |_| ())
+        .unwrap();
     std::fs::remove_file(golden().join("lock")).unwrap();
     std::fs::remove_file(golden().join("status")).unwrap();
 }
