@@ -17,6 +17,7 @@ use core::array;
 use core::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tickcore_book::{Arena, ArenaError, Books, Capacity, CapacityError, Sequence, TimestampNs};
@@ -32,6 +33,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const STEP: Duration = Duration::from_millis(10);
 /// Events a second that it applies at most: half a gigabyte a second to be read.
 const EVENTS_PER_SECOND: u64 = 8_000_000;
+/// Bytes a second of a checkpoint that it writes at most, so that the journal's syncs do not wait behind all of it.
+const BYTES_PER_SECOND: u64 = 200 << 20;
 /// The lowest priority, that of what may wait.
 const NICE: i32 = 19;
 
@@ -148,7 +151,7 @@ pub fn make<S: Strategy>(dir: &Path, mut strategy: S, mut progress: impl FnMut(u
         progress(done, all);
         true
     })?;
-    let stored = maker.store(&end)?;
+    let stored = maker.store(&end, |_| ())?;
     let live_orders = maker.core.books.live_orders();
     Ok(Made { file: dir.join(stored.file), sequence: end.sequence, bytes: stored.bytes, from, live_orders, notices })
 }
@@ -229,7 +232,7 @@ impl<'m, 'a, S: Strategy> Maker<'m, 'a, S> {
         })
     }
 
-    fn store(&self, boundary: &Boundary) -> Result<tickcore_journal::Stored, CheckpointError> {
+    fn store(&self, boundary: &Boundary, pace: impl FnMut(usize)) -> Result<tickcore_journal::Stored, CheckpointError> {
         let core = &self.core;
         let standing = Standing {
             sequence: Sequence(core.events),
@@ -242,15 +245,30 @@ impl<'m, 'a, S: Strategy> Maker<'m, 'a, S> {
         let strategy = core.strategy.save().filter(|state| !state.is_empty());
         let stream = core.stream.as_ref().expect("the digests are kept, by the options above");
         let state = session_state::encode(&standing, strategy.as_deref(), stream, &core.books);
-        store_checkpoint(self.dir, boundary, &state)
+        store_checkpoint(self.dir, boundary, &state, pace)
     }
 }
 
-/// What the thread beside a run came to.
+/// What is known of the thread beside a run, by whoever waits for the run.
 #[derive(Debug, Default)]
-pub(crate) struct BesideEnd {
-    pub(crate) made: u64,
-    pub(crate) notices: Vec<String>,
+pub(crate) struct Account {
+    /// Checkpoints that it has made.
+    pub(crate) made: AtomicU64,
+    /// Set once nothing is left for it to do.
+    pub(crate) is_ended: AtomicBool,
+    /// What it has to say and nobody has said yet.
+    notices: Mutex<Vec<String>>,
+}
+
+impl Account {
+    pub(crate) fn note(&self, notices: impl IntoIterator<Item = String>) {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).extend(notices);
+    }
+
+    /// What is to be said now.
+    pub(crate) fn take_notices(&self) -> Vec<String> {
+        core::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// The thread that makes checkpoints beside a run.
@@ -263,28 +281,26 @@ pub(crate) struct Beside<'r> {
     pub(crate) clock: &'r Clock,
     /// Cores that are nobody's, where there are any.
     pub(crate) helpers: &'r [usize],
-    pub(crate) is_ended: &'r AtomicBool,
+    pub(crate) account: &'r Account,
 }
 
 impl Beside<'_> {
     /// Works until the run has ended, or nothing more can be done.
-    pub(crate) fn run<S: Strategy>(self, strategy: S) -> BesideEnd {
+    pub(crate) fn run<S: Strategy>(self, strategy: S) {
         is_confined_to(self.helpers);
         // Refused where the process may not even be nice: then it competes as any thread does.
         let _ = rustix::process::setpriority_process(None, NICE);
-        let mut end = BesideEnd::default();
-        if let Err(error) = self.follow(strategy, &mut end) {
-            end.notices.push(format!("no more checkpoints are made beside this run: {error}"));
+        if let Err(error) = self.follow(strategy) {
+            self.account.note([format!("no more checkpoints are made beside this run: {error}")]);
         }
-        end
     }
 
-    fn follow<S: Strategy>(&self, mut strategy: S, end: &mut BesideEnd) -> Result<(), MakeError> {
+    fn follow<S: Strategy>(&self, mut strategy: S) -> Result<(), MakeError> {
         if !self.wait_until(|| self.is_journal_there().then_some(())) {
             return Ok(());
         }
         let (newest, notices) = newest(self.dir, self.capacity, &mut strategy)?;
-        end.notices = notices;
+        self.account.note(notices);
         self.raise_mark()?;
         let mut last = newest.as_ref().map_or(Sequence(0), LoadedCheckpoint::sequence);
         let mut target = None;
@@ -300,13 +316,14 @@ impl Beside<'_> {
         drop(newest);
         while let Some(boundary) = target.take() {
             let mut due = Instant::now();
-            let is_there = maker.advance(boundary.sequence, |count| self.goes_on(count, &mut due))?;
-            if self.is_ended.load(Relaxed) {
+            let is_there = maker.advance(boundary.sequence, |count| self.holds(count, EVENTS_PER_SECOND, &mut due))?;
+            if self.account.is_ended.load(Relaxed) {
                 return Ok(());
             }
             if is_there {
-                self.mark.raise(maker.store(&boundary)?.covered);
-                end.made += 1;
+                let stored = maker.store(&boundary, |bytes| _ = self.holds(bytes, BYTES_PER_SECOND, &mut due))?;
+                self.mark.raise(stored.covered);
+                self.account.made.fetch_add(1, Relaxed);
                 last = boundary.sequence;
             }
             self.wait_for_sealed(last, &mut target);
@@ -314,15 +331,15 @@ impl Beside<'_> {
         Ok(())
     }
 
-    /// Holds the rate. False when the run has ended.
-    fn goes_on(&self, count: usize, due: &mut Instant) -> bool {
+    /// Holds a rate, as long as the run goes on. False when it has ended.
+    fn holds(&self, count: usize, per_second: u64, due: &mut Instant) -> bool {
         while let Some(early) = due.checked_duration_since(Instant::now())
-            && !self.is_ended.load(Relaxed)
+            && !self.account.is_ended.load(Relaxed)
         {
             sleep(early.min(STEP));
         }
-        *due = (*due).max(Instant::now()) + Duration::from_nanos(count as u64 * 1_000_000_000 / EVENTS_PER_SECOND);
-        !self.is_ended.load(Relaxed)
+        *due = (*due).max(Instant::now()) + Duration::from_nanos(count as u64 * 1_000_000_000 / per_second);
+        !self.account.is_ended.load(Relaxed)
     }
 
     /// Whether the run's writer has its journal in hand: before that there may be another one, or one to be recovered.
@@ -361,14 +378,14 @@ impl Beside<'_> {
     /// Looks again and again. False when the run has ended before there was anything.
     fn wait_until(&self, mut is_there: impl FnMut() -> Option<()>) -> bool {
         loop {
-            if self.is_ended.load(Relaxed) {
+            if self.account.is_ended.load(Relaxed) {
                 return false;
             }
             if is_there().is_some() {
                 return true;
             }
             let until = Instant::now() + LOOK_INTERVAL;
-            while Instant::now() < until && !self.is_ended.load(Relaxed) {
+            while Instant::now() < until && !self.account.is_ended.load(Relaxed) {
                 sleep(STEP);
             }
         }

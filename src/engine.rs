@@ -161,7 +161,8 @@ pub enum EngineError {
 /// How far a run is, for whoever waits for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Something has to be done without, or stands in the way of going on for long; each is told once.
+    /// Something has to be done without, or stands in the way of going on for long; each is told once, at the start or when it
+    /// turns out.
     Notice {
         /// What, and the cure.
         text: String,

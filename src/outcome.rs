@@ -149,8 +149,8 @@ pub struct JournalOutcome {
     pub durable_sequence: Sequence,
     /// The last event of the checkpoint that this run went on from, `None` when it began at the beginning.
     pub checkpoint_sequence: Option<Sequence>,
-    /// How long the slowest book core took to take its part of it on and to apply the journal behind it, before the word to
-    /// go, its memory touched already.
+    /// What that took before the word to go: recovering the journal, finding and reading the checkpoint, and on the slowest
+    /// book core taking its part of it on and applying the journal behind it. Touching memory is not in it. 0 without one.
     pub restart_ns: u64,
     /// Checkpoints that were made beside this run.
     pub checkpoints_made: u64,

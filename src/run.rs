@@ -1,7 +1,7 @@
 //! One run of an engine: its threads from set-up to outcome.
 
 use crate::book_core::{BookCore, BookOptions};
-use crate::checkpoint::{Beside, BesideEnd};
+use crate::checkpoint::{Account, Beside};
 use crate::control::{Control, Supervision};
 use crate::engine::{Config, EngineError, Progress};
 use crate::feed_core::{Admission, FeedCore, FeedEnd};
@@ -30,7 +30,7 @@ use core::cell::Cell;
 use core::mem;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 use tickcore_book::{AnomalyCounts, Arena, ArenaError, Books, InstrumentId, Sequence, StreamDigest};
@@ -101,8 +101,8 @@ pub(crate) struct Run<'r> {
     mark: CheckpointMark,
     /// How long the slowest book core took to go on from a checkpoint.
     restart_ns: AtomicU64,
-    /// Set once nothing is left for the thread that makes them.
-    is_ended: AtomicBool,
+    /// What is known of the thread that makes them.
+    account: Account,
 }
 
 /// What was seen of a run while it went on.
@@ -134,9 +134,9 @@ struct Seat<'r> {
 impl<'r> Run<'r> {
     pub(crate) fn new(config: &'r Config, plan: &'r Plan, board: &'r Board, clock: &'r Clock) -> Self {
         let control = Control::new(plan.threads.len());
-        let (restart, mark, is_ended) = (OnceLock::new(), CheckpointMark::default(), AtomicBool::new(false));
+        let (restart, mark, account) = (OnceLock::new(), CheckpointMark::default(), Account::default());
         let restart_ns = AtomicU64::new(0);
-        Self { config, plan, board, clock, control, restart, mark, restart_ns, is_ended }
+        Self { config, plan, board, clock, control, restart, mark, restart_ns, account }
     }
 
     pub(crate) fn start<R: Source + Send, S: Strategy>(
@@ -172,7 +172,9 @@ impl<'r> Run<'r> {
         let probe_cost_ns = (!sampling.is_off()).then(|| cost_ns(self.clock));
         let twin = if let [(_, strategy, ..)] = &books[..] { strategy.twin() } else { None };
         let mut strategies: Vec<&mut S> = books.iter_mut().map(|(_, strategy, ..)| strategy).collect();
+        let start = self.clock.now();
         let mut restart = Restart::of(self.config, &mut strategies)?;
+        let found_ns = self.clock.ns_between(start, self.clock.now());
         if self.beside().is_some() && twin.is_none() && !are_stateless(&strategies) {
             restart.notices.push(
                 "checkpoints beside this run are without the state of its strategy: one that resumes it replays the session"
@@ -224,17 +226,14 @@ impl<'r> Run<'r> {
             });
             // Not on a core that keeps books, if there is another: what it collects takes it some time.
             let watched = started_on(&self.plan.helpers, || self.attend(recordings, monitor));
-            self.is_ended.store(true, Relaxed);
-            let beside = beside.map(|thread| match thread.map(thread::ScopedJoinHandle::join) {
-                Ok(Ok(end)) => end,
-                Ok(Err(_)) => {
-                    BesideEnd { made: 0, notices: vec!["the thread that makes checkpoints panicked".to_owned()] }
+            self.account.is_ended.store(true, Relaxed);
+            match beside.map(|thread| thread.map(thread::ScopedJoinHandle::join)) {
+                None | Some(Ok(Ok(()))) => {}
+                Some(Ok(Err(_))) => self.account.note(["the thread that makes checkpoints panicked".to_owned()]),
+                Some(Err(error)) => {
+                    self.account.note([format!("the thread that makes checkpoints could not be started: {error}")]);
                 }
-                Err(error) => {
-                    let notice = format!("the thread that makes checkpoints could not be started: {error}");
-                    BesideEnd { made: 0, notices: vec![notice] }
-                }
-            });
+            }
             let journal = journal_thread.map(Joined::join);
             let feed = feed_thread.map(Joined::join);
             let books: Vec<_> = book_threads.into_iter().map(Joined::join).collect();
@@ -252,10 +251,10 @@ impl<'r> Run<'r> {
             let mut outcome = self.outcome(watched, probe_cost_ns, feed, books, journal);
             if let Some(journal) = &mut outcome.journal {
                 journal.checkpoint_sequence = self.restart().checkpoint.as_ref().map(LoadedCheckpoint::sequence);
-                journal.restart_ns = self.restart_ns.load(Relaxed);
-                let beside = beside.unwrap_or_default();
-                journal.checkpoints_made = beside.made;
-                journal.notices.extend(beside.notices);
+                let is_restarted = journal.checkpoint_sequence.is_some();
+                journal.restart_ns = if is_restarted { found_ns + self.restart_ns.load(Relaxed) } else { 0 };
+                journal.checkpoints_made = self.account.made.load(Relaxed);
+                journal.notices.extend(self.account.take_notices());
             }
             Ok(outcome)
         })
@@ -346,7 +345,11 @@ impl<'r> Run<'r> {
                     _ => Progress::Draining { events },
                 };
             }
-            if monitor(progress).is_break() && !control.is_stopped() {
+            let mut wants_end = false;
+            for text in self.account.take_notices() {
+                wants_end |= monitor(Progress::Notice { text }).is_break();
+            }
+            if (monitor(progress).is_break() | wants_end) && !control.is_stopped() {
                 control.stop();
                 continue;
             }
@@ -368,7 +371,7 @@ impl<'r> Run<'r> {
             mark: &self.mark,
             clock: self.clock,
             helpers: &self.plan.helpers,
-            is_ended: &self.is_ended,
+            account: &self.account,
         })
     }
 

@@ -29,6 +29,8 @@ const CHECKPOINT_MAGIC: [u8; 8] = *b"TCJCHKPT";
 const CHECKPOINT_VERSION: u32 = 1;
 /// Bytes that are written or read at once.
 const PIECE_BYTES: usize = 1 << 20;
+/// Pieces between two syncs, so that the disk of a writer beside does not get all of a state at once.
+const SYNC_PIECES: usize = 8;
 
 /// The first 128 bytes of a checkpoint; the state follows, up to the end of the file.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -468,6 +470,8 @@ pub struct Stored {
 /// One at a time: by the process that holds the journal's lock. Beside a writer with retention, that writer must have the
 /// [`CheckpointMark`] among its options, or it may let go of what comes behind the first checkpoint.
 ///
+/// `pace` is called before each piece that is written, with its bytes: to hold a rate, beside a writer.
+///
 /// Cost: writes and syncs all of the state, and reads the checkpoints that are there.
 ///
 /// # Errors
@@ -476,17 +480,23 @@ pub fn store_checkpoint(
     directory: impl AsRef<Path>,
     boundary: &Boundary,
     state: &[u8],
+    pace: impl FnMut(usize),
 ) -> Result<Stored, CheckpointError> {
-    store_on(DirectoryMedium::at(directory.as_ref()).as_ref(), boundary, state)
+    store_on(DirectoryMedium::at(directory.as_ref()).as_ref(), boundary, state, pace)
 }
 
-pub(crate) fn store_on(medium: &dyn Medium, boundary: &Boundary, state: &[u8]) -> Result<Stored, CheckpointError> {
+pub(crate) fn store_on(
+    medium: &dyn Medium,
+    boundary: &Boundary,
+    state: &[u8],
+    pace: impl FnMut(usize),
+) -> Result<Stored, CheckpointError> {
     let file = format!("checkpoint-{:020}.{CHECKPOINT_EXTENSION}", boundary.sequence.0);
     let error = |action, file: &str| {
         let path = medium.path().join(file);
         move |cause| CheckpointError { action, path, cause }
     };
-    write(medium, &file, boundary, state).map_err(error("write", &file))?;
+    write(medium, &file, boundary, state, pace).map_err(error("write", &file))?;
     let valid = valid_files(medium, boundary).map_err(error("look for those beside", &file))?;
     let kept_from = valid.len().saturating_sub(CHECKPOINTS_KEPT);
     let covered = if valid.len() < CHECKPOINTS_KEPT { 0 } else { valid[kept_from].sequence };
@@ -503,7 +513,13 @@ pub(crate) fn store_on(medium: &dyn Medium, boundary: &Boundary, state: &[u8]) -
 }
 
 /// Writes a checkpoint under another name and gives it its own when it is durable.
-fn write(medium: &dyn Medium, file: &str, boundary: &Boundary, state: &[u8]) -> io::Result<()> {
+fn write(
+    medium: &dyn Medium,
+    file: &str,
+    boundary: &Boundary,
+    state: &[u8],
+    mut pace: impl FnMut(usize),
+) -> io::Result<()> {
     let new = format!("{file}.{}", crate::compact::NEW_EXTENSION);
     match medium.remove(&new) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
@@ -512,7 +528,11 @@ fn write(medium: &dyn Medium, file: &str, boundary: &Boundary, state: &[u8]) -> 
     let opened = medium.open(&new, Access::Create)?;
     opened.write_all_at(Header::new(boundary, state).as_bytes(), 0)?;
     for (number, piece) in state.chunks(PIECE_BYTES).enumerate() {
+        pace(piece.len());
         opened.write_all_at(piece, (HEADER_BYTES + number * PIECE_BYTES) as u64)?;
+        if number % SYNC_PIECES == SYNC_PIECES - 1 {
+            opened.sync()?;
+        }
     }
     if stands(Defence::CheckpointBeforeName) {
         opened.sync()?;

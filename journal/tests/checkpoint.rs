@@ -16,7 +16,7 @@ fn state(sequence: u64) -> Vec<u8> {
 }
 
 fn store(directory: &Path, boundary: &Boundary) -> tickcore_journal::Stored {
-    store_checkpoint(directory, boundary, &state(boundary.sequence.0)).unwrap()
+    store_checkpoint(directory, boundary, &state(boundary.sequence.0), |_| ()).unwrap()
 }
 
 fn newest(directory: &Path) -> Option<Sequence> {
@@ -217,7 +217,7 @@ fn retention_keeps_what_going_on_from_checkpoints_takes() {
     let (mut writer, _) = Writer::resume(directory.path(), limited(None)).unwrap();
     append(&mut writer, 3000);
     writer.flush().unwrap();
-    let warning = writer.warning().map(str::to_owned);
+    let warning = writer.warning().map(ToString::to_string);
     assert!(warning.is_some_and(|warning| warning.contains(&format!("sequence {}", ends[1].sequence))));
     writer.finish().unwrap();
     assert_eq!(Reader::open(directory.path()).unwrap().next_sequence(), first);
@@ -238,7 +238,8 @@ fn regenerate() {
     assert!(!golden().exists(), "it is there already, and must stay as it is");
     let small = Options { segment_bytes: 3 * 4096, frame_bytes: 4096, staging_bytes: 64 << 10, ..options() };
     write(&golden(), small, 60);
-    store_checkpoint(golden(), boundaries(golden()).unwrap().last().unwrap(), b"what the engine made of it").unwrap();
+    store_checkpoint(golden(), boundaries(golden()).unwrap().last().unwrap(), b"what the engine made of it", |_| ())
+        .unwrap();
     std::fs::remove_file(golden().join("lock")).unwrap();
     std::fs::remove_file(golden().join("status")).unwrap();
 }

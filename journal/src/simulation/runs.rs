@@ -409,7 +409,7 @@ impl Run {
         let Ok(mut boundaries) = boundaries_on(&medium) else { return };
         boundaries.retain(|boundary| boundary.sequence.0 > self.checkpoint);
         let Some(boundary) = boundaries.get(self.random.below(boundaries.len().max(1) as u64) as usize) else { return };
-        if let Ok(stored) = store_on(medium.as_ref(), boundary, &state(boundary.sequence.0)) {
+        if let Ok(stored) = store_on(medium.as_ref(), boundary, &state(boundary.sequence.0), |_| ()) {
             self.checkpoint = boundary.sequence.0;
             self.mark.raise(stored.covered);
         }
@@ -708,7 +708,7 @@ fn a_checkpoint_tells_that_the_last_segments_are_gone() {
     writer.finish().unwrap();
     let end = *boundaries_on(&medium).unwrap().last().unwrap();
     assert_eq!(end.sequence, Sequence(90));
-    store_on(medium.as_ref(), &end, &state(90)).unwrap();
+    store_on(medium.as_ref(), &end, &state(90), |_| ()).unwrap();
     assert!(verify_on(&medium, |_| ()).unwrap().is_intact());
     medium.remove("segment-000002.tcj").unwrap();
 

@@ -8,6 +8,7 @@ mod disk;
 mod mapped;
 mod ours;
 mod replay;
+mod restart;
 
 use super::{Card, Settings};
 use crate::card::{Better, Figure, Machine, Scorecard};
@@ -27,6 +28,9 @@ const RECORDS_MAX: u64 = 20_000_000;
 const SYNCED_WRITES: usize = 2_000;
 /// Most messages of the day that is replayed.
 const MESSAGES_MAX: u64 = 4_000_000;
+/// What a restart is measured with.
+const RESTART_ORDERS: u64 = 1_000_000;
+const RESTART_TAIL: u64 = 10_000_000;
 
 struct Plan {
     records: u64,
@@ -34,6 +38,9 @@ struct Plan {
     synced_writes: usize,
     /// How long each paced run takes.
     paced_ms: u64,
+    /// Orders in the checkpoint of a restart, and events behind it.
+    restart_orders: u64,
+    restart_tail: u64,
 }
 
 /// What one round found.
@@ -58,18 +65,35 @@ struct Round {
     disk_read: f64,
     durable_p50_ns: f64,
     durable_p99_ns: f64,
+    restart: restart::Restart,
 }
 
 fn run(settings: &Settings) -> anyhow::Result<Scorecard> {
     let records = settings.messages.min(RECORDS_MAX);
-    let plan = Plan { records, rounds: settings.rounds, synced_writes: SYNCED_WRITES, paced_ms: 1_000 };
+    let plan = Plan {
+        records,
+        rounds: settings.rounds,
+        synced_writes: SYNCED_WRITES,
+        paced_ms: 1_000,
+        restart_orders: RESTART_ORDERS,
+        restart_tail: RESTART_TAIL,
+    };
     measure(&plan, |step| eprintln!("{step} …"))
 }
 
 fn check() -> anyhow::Result<()> {
-    let plan = Plan { records: 20_000, rounds: 1, synced_writes: 20, paced_ms: 10 };
+    let plan = Plan {
+        records: 20_000,
+        rounds: 1,
+        synced_writes: 20,
+        paced_ms: 10,
+        restart_orders: 2_000,
+        restart_tail: 20_000,
+    };
     let scorecard = measure(&plan, |_| {})?;
-    for name in ["durable_throughput_over_disk", "durable_p50_over_raw", "warm_replay_events_per_second"] {
+    for name in
+        ["durable_throughput_over_disk", "durable_p50_over_raw", "warm_replay_events_per_second", "restart_seconds"]
+    {
         let figure = scorecard.figure(name);
         ensure!(figure.is_some_and(|figure| figure.value.is_some()), "the figure {name} is missing");
     }
@@ -119,6 +143,9 @@ fn measure(plan: &Plan, progress: impl Fn(&str)) -> anyhow::Result<Scorecard> {
         notes: vec![
             "The cost of an append is measured in runs of 64 appends, polls outside; an empty loop over the same events is taken off."
                 .to_owned(),
+            "A restart: a checkpoint of a million orders at scattered ids, ten million events about random ones of them \
+             behind it, nothing cached; touching memory is apart. Its digest is that of books that never stopped."
+                .to_owned(),
             "BufWriter and mmap sync each millisecond, over blocks that are there and not written yet.".to_owned(),
             "The limit is the bench's own loop; fio is not used.".to_owned(),
         ],
@@ -140,9 +167,13 @@ fn figures(of: impl Fn(fn(&Round) -> f64) -> f64) -> Vec<Figure> {
         Figure::new("warm_replay_events_per_second", of(|r| r.warm_per_second), "1/s", Higher).with_goal(100e6),
         Figure::new("replay_journal_over_itch", of(|r| r.journal_over_file), "ratio", Lower).with_goal(1.0),
         Figure::new("space_overhead", of(|r| r.space_overhead), "ratio", Lower).with_goal(0.02),
-        Figure::skipped("restart_seconds", "s", Lower, "there are no checkpoints yet".to_owned()).with_goal(2.0),
+        Figure::new("restart_seconds", of(|r| r.restart.cold_seconds), "s", Lower).with_goal(2.0),
         Figure::new("durable_p50_1m_ns", of(|r| r.durable_p50_ns), "ns", Lower),
         Figure::new("durable_p99_1m_ns", of(|r| r.durable_p99_ns), "ns", Lower),
+        Figure::new("restart_warm_seconds", of(|r| r.restart.warm_seconds), "s", Lower),
+        Figure::new("restart_checkpoint_alone_seconds", of(|r| r.restart.checkpoint_alone_seconds), "s", Lower),
+        Figure::new("restart_pretouch_seconds", of(|r| r.restart.pretouch_seconds), "s", Lower),
+        Figure::new("restart_checkpoint_bytes", of(|r| r.restart.checkpoint_bytes), "bytes", Lower),
         Figure::new("buffered_in_thread_over_ours", of(|r| r.buffered_in_thread_over_ours), "ratio", Lower),
         Figure::new("buffered_beside_over_ours", of(|r| r.buffered_beside_over_ours), "ratio", Lower),
         Figure::new("replay_cold_over_warm", of(|r| r.cold_over_warm), "ratio", Lower),
@@ -179,6 +210,9 @@ fn round(plan: &Plan, scratch: &Path, recorded: &Recorded, backend: &mut String)
     std::fs::remove_file(&raw)?;
     let replay::Ratios { journal_over_file, cold_over_warm } = recorded.ratios()?;
 
+    let restart = restart::measure(&journal, plan.restart_orders, plan.restart_tail)?;
+    std::fs::remove_dir_all(&journal)?;
+
     let (slow_p50, slow_p99) = percentiles(slow.latencies_ns);
     let (fast_p50, _) = percentiles(fast.latencies_ns);
     Ok(Round {
@@ -201,6 +235,7 @@ fn round(plan: &Plan, scratch: &Path, recorded: &Recorded, backend: &mut String)
         disk_read,
         durable_p50_ns: slow_p50,
         durable_p99_ns: slow_p99,
+        restart,
     })
 }
 
