@@ -22,7 +22,7 @@ use tickcore_book::{Event, InstrumentId, Kind, OrderId, Sequence, TimestampNs};
 /// Seeds of a usual test run; `TICKCORE_JOURNAL_SEEDS` asks for more, `TICKCORE_JOURNAL_SEED` for a single one.
 const SEEDS: u64 = 2_000;
 /// Seeds within which each control has to be caught.
-const CONTROL_SEEDS: u64 = 10_000;
+const CONTROL_SEEDS: u64 = 30_000;
 /// Turns within which a writer on a medium that is alive gets anything done.
 /// Turns after which a helper that does every job at once has none left.
 const JOBS_TURNS: u32 = 40;
