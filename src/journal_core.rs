@@ -3,6 +3,7 @@
 use crate::control::Control;
 use crate::meter::Meter;
 use crate::outcome::JournalOutcome;
+use crate::pin::is_confined_to;
 use crate::probes::JournalProbe;
 use crate::stat::Counter;
 use crate::topology::Plan;
@@ -124,7 +125,7 @@ impl<'r> JournalRun<'r> {
         let mut config = config.clone();
         let mut helper = None;
         if prepares_ahead && config.options.helper.is_none() {
-            let (thread, handle) = start_helper(None).map_err(JournalError::Helper)?;
+            let (thread, handle) = start_helper_on(plan.helpers.clone(), None).map_err(JournalError::Helper)?;
             (helper, config.options.helper) = (Some(thread), Some(handle));
         }
         let config = &config;
@@ -334,9 +335,17 @@ impl<'r> JournalRun<'r> {
 /// # Errors
 /// When the thread cannot be started.
 pub fn start_helper(on_sealed: Option<OnSealed>) -> std::io::Result<(JoinHandle<()>, HelperHandle)> {
+    start_helper_on(Vec::new(), on_sealed)
+}
+
+/// As [`start_helper`], on these cores alone if there are any.
+fn start_helper_on(cores: Vec<usize>, on_sealed: Option<OnSealed>) -> std::io::Result<(JoinHandle<()>, HelperHandle)> {
     let (helper, handle) = Helper::new(PREPARED_BYTES_PER_SECOND, on_sealed);
     let thread = thread::Builder::new().name("tickcore-prep".to_owned()).spawn(move || {
-        if let Ok(cores) = rustix::thread::sched_getaffinity(Some(rustix::process::getpid())) {
+        // Not where books are kept, if there is another core: it writes whole segments.
+        if !is_confined_to(&cores)
+            && let Ok(cores) = rustix::thread::sched_getaffinity(Some(rustix::process::getpid()))
+        {
             let _ = rustix::thread::sched_setaffinity(None, &cores);
         }
         helper.run();

@@ -234,9 +234,8 @@ fn a_slow_disk_appears_in_the_journals_stage_and_nowhere_before() {
     };
     let slow: Vec<_> = (0..TRIES).map(|number| with(SyncPolicy::Every(LATE), format!("slow-{number}"))).collect();
     let quick: Vec<_> = (0..TRIES).map(|number| with(SyncPolicy::EveryGroup, format!("quick-{number}"))).collect();
-    let longer = |of: &dyn Fn(&Medians) -> i64| {
-        median(slow.iter().map(of).collect()) - median(quick.iter().map(of).collect())
-    };
+    let longer =
+        |of: &dyn Fn(&Medians) -> i64| median(slow.iter().map(of).collect()) - median(quick.iter().map(of).collect());
     // Half of it on average, less what a sync took anyway.
     let durable_ns = longer(&|one| one.0[1]);
     assert!((5_000_000..45_000_000).contains(&durable_ns), "{durable_ns} ns more until durable");
