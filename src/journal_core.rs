@@ -4,6 +4,7 @@ use crate::control::Control;
 use crate::journal_policy::{FullTime, JournalPolicy, OnFailure};
 use crate::meter::Meter;
 use crate::outcome::JournalOutcome;
+use crate::pin::is_confined_to;
 use crate::probes::JournalProbe;
 use crate::stat::Counter;
 use crate::topology::Plan;
@@ -153,7 +154,7 @@ impl<'r> JournalRun<'r> {
         let mut helper = None;
         let is_limited = config.options.retention != Retention::default();
         if (is_paced || is_limited) && config.options.helper.is_none() {
-            let (thread, handle) = start_helper(None).map_err(JournalError::Helper)?;
+            let (thread, handle) = start_helper_on(plan.helpers.clone(), None).map_err(JournalError::Helper)?;
             (helper, config.options.helper) = (Some(thread), Some(handle));
             config.options.is_prewritten &= is_paced;
         }
@@ -474,9 +475,17 @@ fn ended_within(ring: &RingReader, last: Sequence, control: &Control) -> Result<
 /// # Errors
 /// When the thread cannot be started.
 pub fn start_helper(on_sealed: Option<OnSealed>) -> std::io::Result<(JoinHandle<()>, HelperHandle)> {
+    start_helper_on(Vec::new(), on_sealed)
+}
+
+/// As [`start_helper`], on these cores alone if there are any.
+fn start_helper_on(cores: Vec<usize>, on_sealed: Option<OnSealed>) -> std::io::Result<(JoinHandle<()>, HelperHandle)> {
     let (helper, handle) = Helper::new(PREPARED_BYTES_PER_SECOND, on_sealed);
     let thread = thread::Builder::new().name("tickcore-prep".to_owned()).spawn(move || {
-        floats();
+        // Not where books are kept, if there is another core: it writes whole segments.
+        if !is_confined_to(&cores) {
+            floats();
+        }
         helper.run();
     })?;
     Ok((thread, handle))

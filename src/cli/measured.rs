@@ -144,7 +144,7 @@ fn stages<S>(args: &ReplayArgs, outcome: &Outcome<Inputs, S>) -> Vec<Stage> {
 }
 
 /// Most stalls that a report shows one by one.
-const STALLS_SHOWN: usize = 24;
+const STALLS_SHOWN: usize = 12;
 
 /// When the machine kept a core with nothing to do from looping, the longest one by one.
 fn stalls<S>(outcome: &Outcome<Inputs, S>) -> Option<Stalls> {
