@@ -99,8 +99,14 @@ pub fn hold(directory: impl AsRef<Path>) -> Result<(Held, Recovery), RecoverErro
 pub(crate) fn take_lock(medium: &dyn Medium) -> Result<Box<dyn Lock>, RecoverError> {
     // No lock is left behind in a directory that is no journal.
     let path = medium.path().to_owned();
-    if !segment_files(medium).is_ok_and(|files| !files.is_empty()) {
-        return Err(OpenError::NotAJournal { path }.into());
+    match segment_files(medium) {
+        Ok(files) if !files.is_empty() => {}
+        Ok(_) => return Err(OpenError::NotAJournal { path }.into()),
+        Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Err(OpenError::NotAJournal { path }.into());
+        }
+        // Nobody knows whether it is one: whoever makes a new one where there is none must not take this for that.
+        Err(cause) => return Err(RecoverError::Io { action: "read", path, cause }),
     }
     match medium.lock(LOCK_FILE) {
         Ok(Some(lock)) => Ok(lock),

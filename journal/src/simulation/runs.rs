@@ -651,6 +651,20 @@ fn every_defence_that_is_taken_out_is_missed() {
     assert!(unnoticed.is_empty(), "nobody misses {unnoticed:?} in {CONTROL_SEEDS} seeds");
 }
 
+#[test]
+fn a_medium_that_cannot_be_read_is_not_called_no_journal() {
+    let disk = Disk::new(Random::new(1));
+    let resumed = || Writer::resume_on(&disk.medium(), Options::default()).map(|_| ());
+    let absent = resumed();
+    assert!(
+        matches!(absent, Err(ResumeError::Recover(RecoverError::Open(OpenError::NotAJournal { .. })))),
+        "the control: {absent:?}"
+    );
+    disk.die_after(0);
+    let unread = resumed();
+    assert!(matches!(unread, Err(ResumeError::Recover(RecoverError::Io { .. }))), "{unread:?}");
+}
+
 /// Two runs that went on from copies of one journal write segments of the same names, numbers, epochs and sequences. Only
 /// the chain tells that a segment of the one does not follow the other.
 #[test]
