@@ -7,10 +7,13 @@ use common::command::{Finish, identity, replay_json, tickcore};
 use common::day::{generated, put};
 use core::num::NonZeroU64;
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::tempdir;
-use tickcore::book::{Bbo, Capacity, Event, InstrumentId, TimestampNs, mix};
+use tickcore::book::{
+    Anomaly, Bbo, Capacity, Event, Flags, InstrumentId, Kind, OrderId, Price, Quantity, TimestampNs, mix,
+};
 use tickcore::checkpoint::make;
 use tickcore::engine::{self, Config};
 use tickcore::feed::batch::EventBatch;
@@ -19,7 +22,9 @@ use tickcore::inputs::Inputs;
 use tickcore::journal::{Capacities, Checkpoints, Metadata, Options, Reader, Retention, info, verify};
 use tickcore::outcome::Outcome;
 use tickcore::pin::Cores;
+use tickcore::shards::ShardMap;
 use tickcore::strategy::{Context, NoStrategy, Strategy};
+use tickcore::topology::Topology;
 use tickcore::{JournalConfig, JournalPolicy, LoadedCheckpoint};
 
 const CAPACITY: Capacity = Capacity { instruments_max: 2_000, orders_max: 200_000, levels_max: 200_000 };
@@ -231,4 +236,90 @@ fn checkpoints_are_made_beside_a_run_and_retention_lets_go_below_them() {
 
 fn source(input: &Path) -> Inputs {
     Inputs::open(&[input.to_owned()], None).unwrap()
+}
+
+/// Events as they stand, with gaps of all, of none and beyond the maxima among them.
+struct Given {
+    events: Vec<Event>,
+    position: usize,
+    counts: Counts,
+}
+
+impl Given {
+    fn new(count: u64) -> Self {
+        let mut dice = 7_u64;
+        let mut below = move |end: u64| {
+            dice = mix(dice);
+            dice % end
+        };
+        let event = |number: u64| {
+            let (kind, instrument) = match below(100) {
+                0 => (Kind::Gap, 0),
+                1 => (Kind::Add, 0),
+                2 => (Kind::Add, CAPACITY.instruments_max + 1),
+                3..60 => (Kind::Add, 1 + below(20) as u32),
+                60..80 => (Kind::Delete, 1 + below(20) as u32),
+                80..90 => (Kind::Execute, 1 + below(20) as u32),
+                _ => (Kind::Replace, 1 + below(20) as u32),
+            };
+            // The last of a transaction, or not.
+            let flags = if below(4) > 0 { Flags::LAST } else { Flags::NONE };
+            Event {
+                order_id: OrderId(below(3_000)),
+                reference: below(3_000),
+                price: Price(below(50) as i64),
+                quantity: Quantity(1 + below(9)),
+                side_number: 1 + below(2) as u8,
+                flags,
+                ..Event::new(kind, InstrumentId(instrument), TimestampNs(number))
+            }
+        };
+        Self { events: (1..=count).map(event).collect(), position: 0, counts: Counts::default() }
+    }
+}
+
+impl Source for Given {
+    fn fill(&mut self, batch: &mut EventBatch, max_messages: usize) -> Result<Filled, SourceError> {
+        let count = (self.events.len() - self.position).min(batch.room()).min(max_messages);
+        self.events[self.position..self.position + count].iter().for_each(|event| batch.push(*event));
+        self.position += count;
+        self.counts.messages += count as u64;
+        Ok(if count == 0 && max_messages > 0 { Filled::End } else { Filled::Events })
+    }
+
+    fn next_time(&mut self) -> Result<Option<TimestampNs>, SourceError> {
+        Ok(self.events.get(self.position).map(|event| event.exchange_time))
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}
+
+/// Anomalies that every core counts, crossed books and open transactions: a checkpoint of one core's books is shared out.
+#[test]
+fn anomalies_of_all_add_up_when_a_checkpoint_is_shared_out() {
+    let scratch = tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    let plain = config(&directory, false, Options::default());
+    let whole = engine::run(&Config { journal: None, ..plain.clone() }, Given::new(40_000), NoStrategy).unwrap();
+    assert!(whole.books.anomalies.of(Anomaly::Gap) > 100 && whole.books.anomalies.of(Anomaly::Capacity) > 100);
+    assert!(whole.books.crossed > 0 && whole.books.stale_instruments == 20, "{:?}", whole.books);
+    // A part, its checkpoint, a further part behind it, and all.
+    engine::run(&Config { to: TimestampNs(15_000), ..plain }, Given::new(40_000), NoStrategy).unwrap();
+    let made = make(&directory, NoStrategy, |_, _| ()).unwrap();
+    assert_eq!(made.sequence.get(), 15_000);
+    let resuming = config(&directory, true, Options::default());
+    engine::run(&Config { to: TimestampNs(20_000), ..resuming.clone() }, Given::new(40_000), NoStrategy).unwrap();
+    for shards in [3, 2, 1] {
+        let resuming = Config {
+            topology: if shards > 1 { Topology::Sharded } else { Topology::Pipelined },
+            shards: ShardMap::by_hash(shards).unwrap(),
+            ..resuming.clone()
+        };
+        let run = engine::run_sharded(&resuming, Given::new(40_000), |_| NoStrategy, |_| ControlFlow::Continue(()));
+        let run = run.unwrap();
+        assert_eq!(results(&run), results(&whole), "{shards} shards");
+        assert_eq!(run.journal.unwrap().checkpoint_sequence, Some(made.sequence));
+    }
 }
