@@ -125,7 +125,7 @@ fn an_engine_is_found_by_its_process() {
 
 #[test]
 fn a_place_that_does_not_do_is_refused_and_none_is_fine() {
-    let on_disk = tempfile::tempdir_in(Path::new(env!("CARGO_MANIFEST_DIR")).join("target")).unwrap();
+    let on_disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let file: PathBuf = on_disk.path().join("one.stat");
     let refused = replay(&sample::path()).arg("--stat-file").arg(&file).output().unwrap();
     if refused.status.success() {
