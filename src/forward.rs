@@ -7,6 +7,7 @@ use crate::feed_core::{BATCH_EVENTS, FeedCore, FeedEnd};
 use crate::loops::Turning;
 use crate::meter::Meter;
 use crate::probes::FeedProbe;
+use crate::stat::Counter;
 use crate::strategy::Strategy;
 use tickcore_book::Sequence;
 use tickcore_feed::ring::{Reader as RingReader, Writer as RingWriter};
@@ -60,6 +61,7 @@ impl Turning<'_> {
             let count = reader.poll(BATCH_EVENTS.min(left as usize), |_, _| {});
             if count > 0 {
                 waiter.reset();
+                meter.set(Counter::Sequence, self.base.get() + reader.next_sequence().get() - 1);
                 meter.worked();
             } else if reader.is_closed_and_drained() || self.control.is_abandoned() {
                 return false;

@@ -240,6 +240,7 @@ impl<'r> JournalRun<'r> {
     /// Reads events that the journal has already and compares them with the input's.
     fn compare(&mut self, ring: &mut RingReader, control: &Control, meter: &mut Meter<'_>) -> Result<(), CarryError> {
         let Some((mut journal, last)) = self.found.take() else { return Ok(()) };
+        meter.set(Counter::Durable, last.get());
         // What retention has let go cannot be compared.
         if !self.pass_over(ring, journal.next_sequence(), last, control, meter)? {
             return Ok(());
@@ -269,6 +270,7 @@ impl<'r> JournalRun<'r> {
                     return Ok(());
                 } else if count > 0 {
                     waiter.reset();
+                    meter.set(Counter::Sequence, ring.next_sequence().get() - 1);
                     meter.worked();
                 } else if !ring.is_closed_and_drained() {
                     waiter.idle();
@@ -295,6 +297,7 @@ impl<'r> JournalRun<'r> {
             let left = (first.get() - ring.next_sequence().get()) as usize;
             if ring.poll(left.min(BATCH_EVENTS), |_, _| ()) > 0 {
                 waiter.reset();
+                meter.set(Counter::Sequence, ring.next_sequence().get() - 1);
                 meter.worked();
             } else if control.is_abandoned() {
                 return Ok(false);
@@ -400,7 +403,13 @@ impl<'r> JournalRun<'r> {
             backend: self.writer.backend(),
             notices: Vec::new(),
         };
-        let discarded = if self.found.is_none() { self.writer.discard(&self.dir) } else { Ok(()) };
+        // Its threads end when the writer has gone.
+        let discarded = if self.found.is_none() {
+            self.writer.discard(&self.dir)
+        } else {
+            drop(self.writer);
+            Ok(())
+        };
         self.helper.map(JoinHandle::join);
         self.disk.join();
         JournalOutcome { error: discarded.err().map(|error| error.to_string()), ..outcome }

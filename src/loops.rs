@@ -119,7 +119,7 @@ impl Turning<'_> {
                 }
                 probe.entered(first, part);
                 meter.worked();
-                meter.batch(part.len(), 0, writer.last_sequence());
+                meter.batch(part.len(), 0, Sequence(self.behind(writer).get() - 1));
             }
         }
     }
@@ -183,7 +183,7 @@ impl Turning<'_> {
             return true;
         }
         meter.set(Counter::FullWaits, writer.full_waits());
-        meter.set(Counter::Sequence, writer.last_sequence().get());
+        meter.set(Counter::Sequence, self.behind(writer).get() - 1);
         let mut waiter = self.wait.waiter();
         while !rest.is_empty() {
             probe.enter(self.behind(writer), rest.len());

@@ -133,7 +133,8 @@ impl Sampling {
     /// The sampled ones from `first` on among `count`.
     fn among(self, first: Sequence, count: usize) -> impl Iterator<Item = u64> + use<> {
         let end = first.get() + count as u64;
-        let start = self.next.max(first.get());
+        let first = first.get();
+        let start = if self.next >= first { self.next } else { first.next_multiple_of(self.interval) };
         (start..end).step_by(usize::try_from(self.interval).unwrap_or(usize::MAX)).take_while(move |_| start < end)
     }
 }
@@ -605,6 +606,8 @@ mod tests {
         assert_eq!(sampled(&mut Sampling::one_in(64), 1_000_000..1_000_100), [1_000_000, 1_000_064]);
         let mut sampling = Sampling::one_in(4);
         assert_eq!(sampling.among(Sequence(1), 9).collect::<Vec<_>>(), [4, 8]);
+        assert_eq!(sampling.among(Sequence(10), 7).collect::<Vec<_>>(), [12, 16], "from beyond the next one on");
+        assert_eq!(Sampling::one_in(0).among(Sequence(10), 1_000).next(), None);
         assert!(!sampling.takes(Sequence(9)));
         assert_eq!(sampling.among(Sequence(10), 2).next(), None);
         assert_eq!(sampling.among(Sequence(10), 3).collect::<Vec<_>>(), [12]);

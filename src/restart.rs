@@ -113,6 +113,16 @@ pub enum RestartError {
         /// The record that is there.
         found: Sequence,
     },
+    /// The journal's tail is shorter than it was found.
+    #[error("the journal in {} ends at event {end} and went to {last} when it was recovered: run journal verify", dir.display())]
+    Short {
+        /// The journal.
+        dir: PathBuf,
+        /// Its last event when it was recovered.
+        last: Sequence,
+        /// Its last event now.
+        end: Sequence,
+    },
     /// The strategy needs the events before the checkpoint, and there are none.
     #[error(
         "the journal begins behind {sequence}, and its checkpoint has no state of this strategy, which needs the session from its start: replay the input itself"
@@ -186,6 +196,8 @@ pub(crate) struct Restart {
     pub(crate) tail: Option<(PathBuf, Sequence)>,
     /// Sequence before the source's first event.
     pub(crate) base: Sequence,
+    /// Segments that were sealed when the journal was recovered.
+    pub(crate) sealed: Vec<String>,
     /// What is to be said of it.
     pub(crate) notices: Vec<String>,
 }
@@ -232,7 +244,7 @@ impl Restart {
             Err(error) => return Err(JournalError::from(ResumeError::from(error)).into()),
         };
         let mut checkpoints = Checkpoints::open(dir).map_err(RestartError::from)?;
-        let mut restart = Self::default();
+        let mut restart = Self { sealed: recovery.sealed, ..Self::default() };
         while restart.checkpoint.is_none()
             && let Some(checkpoint) = checkpoints.take_newest()
         {
@@ -267,17 +279,20 @@ impl Restart {
         }
     }
 
-    /// Gives a book core its part of the checkpoint, and what the journal holds behind it.
+    /// Gives a book core its part of the checkpoint, and what the journal holds behind it, for as long as it `goes_on`.
     pub(crate) fn prepare<S: Strategy>(
         &self,
         core: &mut BookCore<'_, '_, S>,
         meter: &mut Meter<'_>,
+        goes_on: impl Fn() -> bool,
     ) -> Result<(), RestartError> {
         let Some(checkpoint) = &self.checkpoint else { return Ok(()) };
         core.restore(&checkpoint.state()?).map_err(|error| checkpoint.error(error))?;
         if let Some((dir, last)) = &self.tail {
             let mut reader = JournalReader::open_at(dir, Start::Sequence(checkpoint.sequence.next()))?;
-            core.catch_up(&mut reader, *last, meter, |_, _| true)?;
+            if !core.catch_up(&mut reader, *last, meter, |_, _| goes_on())? && goes_on() {
+                return Err(RestartError::Short { dir: dir.clone(), last: *last, end: Sequence(core.events) });
+            }
         }
         Ok(())
     }

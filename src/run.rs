@@ -30,7 +30,7 @@ use core::cell::Cell;
 use core::mem;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 use tickcore_book::{AnomalyCounts, Arena, ArenaError, Books, InstrumentId, Sequence, StreamDigest};
@@ -103,6 +103,16 @@ pub(crate) struct Run<'r> {
     restart_ns: AtomicU64,
     /// What is known of the thread that makes them.
     account: Account,
+}
+
+/// Says that a run has ended once nobody attends to it any more, also when that panicked: the thread that makes checkpoints
+/// waits for it.
+struct Ending<'r>(&'r AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 /// What was seen of a run while it went on.
@@ -224,9 +234,10 @@ impl<'r> Run<'r> {
                     None => beside.run(NoStrategy),
                 })
             });
+            let ending = Ending(&self.account.is_ended);
             // Not on a core that keeps books, if there is another: what it collects takes it some time.
             let watched = started_on(&self.plan.helpers, || self.attend(recordings, monitor));
-            self.account.is_ended.store(true, Relaxed);
+            drop(ending);
             match beside.map(|thread| thread.map(thread::ScopedJoinHandle::join)) {
                 None | Some(Ok(Ok(()))) => {}
                 Some(Ok(Err(_))) => self.account.note(["the thread that makes checkpoints panicked".to_owned()]),
@@ -313,6 +324,10 @@ impl<'r> Run<'r> {
         let started_at = self.clock.now();
         self.board.set_state(State::Running);
         control.open_gate(go);
+        if !go {
+            // What is still being made ready is given up, or the deadline passes.
+            control.stop();
+        }
         let mut stopped_at = None;
         let mut turns = 0_u32;
         loop {
@@ -460,7 +475,7 @@ impl<'r> Run<'r> {
         // It is no part of what is measured either.
         let probe = mem::replace(&mut core.probe, BookProbe::off(self.clock));
         let start = self.clock.now();
-        self.restart().prepare(core, &mut meter)?;
+        self.restart().prepare(core, &mut meter, || !self.control.is_stopped())?;
         core.probe = probe;
         self.restart_ns.fetch_max(self.clock.ns_between(start, self.clock.now()), Relaxed);
         Ok(())
@@ -578,6 +593,7 @@ impl<'r> Run<'r> {
         if self.config.checkpoint_every.is_some() {
             config.options.checkpoints = Some(self.mark.clone());
         }
+        config.options.sealed_before.clone_from(&self.restart().sealed);
         let mut run = JournalRun::open(&config, reader, self.plan, self.config.pace != Pace::Max, probe)?;
         let mut meter = self.meter(seat);
         let delay = self.is_ready_and_go(seat, &mut meter);

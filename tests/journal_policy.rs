@@ -183,6 +183,8 @@ fn each_sealed_segment_is_given_to_the_command_once() {
     let (before, after) = told.split_at(told.len() - commands);
     assert!(!before.is_empty() && expected.iter().zip(before).all(|(one, other)| one == other), "{before:#?}");
     assert_eq!(after, &expected[all.len() - commands..]);
+    // Between them at most the one that was being told of when it was killed.
+    assert!(before.len() + commands + 1 >= all.len(), "{} and {commands} of {}", before.len(), all.len());
     assert_eq!(json["journal"]["on_seal"]["failed"], 0);
 
     let failing = scratch.path().join("failing");

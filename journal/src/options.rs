@@ -136,6 +136,9 @@ pub struct Options {
     /// others. Without it the checkpoints count that are there when the writer begins; where there are none, retention
     /// looks at its limits alone.
     pub checkpoints: Option<CheckpointMark>,
+    /// Files of segments that a recovery sealed which went before [`Writer::resume`](crate::Writer::resume): the helper is told
+    /// of them as of those that are sealed then.
+    pub sealed_before: Vec<String>,
     /// Who prepares segments ahead and lets old ones go. By default nobody: one segment ahead is allocated by the
     /// storage, and [`Writer::poll`](crate::Writer::poll) removes what retention releases.
     pub helper: Option<HelperHandle>,
@@ -171,6 +174,7 @@ impl Default for Options {
             index_interval_bytes: 1 << 20,
             retention: Retention::default(),
             checkpoints: None,
+            sealed_before: Vec::new(),
             helper: None,
             prepared_ahead: Duration::from_millis(200),
             is_prewritten: true,

@@ -165,8 +165,9 @@ impl Writer {
         }
         .seal();
         let metadata = recovery.metadata.clone();
+        let sealed = [options.sealed_before.as_slice(), &recovery.sealed].concat();
         let mut writer = Self::start(medium, lock, options, metadata, header, |storage| storage)?;
-        writer.supply.tell_recovered(&recovery.sealed);
+        writer.supply.tell_recovered(&sealed);
         Ok((writer, recovery))
     }
 
