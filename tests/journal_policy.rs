@@ -220,6 +220,22 @@ fn the_oldest_segments_go_and_what_is_left_is_resumed() {
 }
 
 #[test]
+fn limits_that_wait_for_checkpoints_that_cannot_be_made_are_told_of() {
+    let scratch = tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    let keep = ["--journal-keep-count", "2"];
+    sampled(&directory).args(keep).args(["--to", "14:30"]).succeed();
+    // Nothing stands for the events before its beginning, long before sixteen segments are sealed.
+    let paced = ["--resume", "--checkpoint-every", "16", "--pace", "50000"];
+    let run = sampled(&directory).args(keep).args(paced).succeed();
+    let ended = "no more checkpoints are made beside this run: the journal begins at sequence";
+    for told in [ended, "beyond its limits until a checkpoint is made", "segments are kept beyond the limits until two"]
+    {
+        assert_eq!(run.stderr.matches(told).count(), 1, "{told}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn records_are_synced_when_the_policy_says() {
     let scratch = tempdir().unwrap();
     for (policy, follows) in
