@@ -507,4 +507,19 @@ mod tests {
         }
         assert!(parse_interval("0").is_err());
     }
+
+    #[test]
+    fn checkpoints_that_nobody_asked_for_do_not_overrule_limits() {
+        let every = |more: &[&str]| {
+            let line = ["tickcore", "replay", "day.itch", "--journal", "journal"];
+            let Verb::Replay(args) = Cli::parse_from(line.iter().chain(more)).verb else { unreachable!("a replay") };
+            args.checkpoint_every().map(NonZeroU64::get)
+        };
+        assert_eq!(every(&[]), Some(16));
+        assert_eq!(every(&["--checkpoint-every", "off"]), None);
+        for limit in [["--journal-keep-size", "1GiB"], ["--journal-keep-count", "2"], ["--journal-keep-time", "1h"]] {
+            assert_eq!(every(&limit), None);
+            assert_eq!(every(&[&limit[..], &["--checkpoint-every", "3"]].concat()), Some(3));
+        }
+    }
 }
