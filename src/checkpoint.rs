@@ -29,6 +29,8 @@ use tickcore_latency::Clock;
 
 /// How often the thread beside a run looks for sealed segments.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// Looks in a row that may fail before it gives up: ten seconds.
+const FAILED_LOOKS_MAX: u32 = 40;
 /// Longest sleep of that thread, so that it ends soon when the run does.
 const STEP: Duration = Duration::from_millis(10);
 /// Events a second that it applies at most: half a gigabyte a second to be read.
@@ -177,6 +179,14 @@ fn newest<S: Strategy>(
     Ok((found, notices))
 }
 
+/// Books can be built from a journal's beginning only where it is still there.
+fn is_from_start(reader: &JournalReader) -> Result<(), MakeError> {
+    match reader.next_sequence() {
+        Sequence(1) => Ok(()),
+        first => Err(MakeError::NotFromStart { first }),
+    }
+}
+
 /// As a run's book core, without all that is measured.
 fn options() -> BookOptions {
     BookOptions {
@@ -212,10 +222,7 @@ impl<'m, 'a, S: Strategy> Maker<'m, 'a, S> {
                 self.core.restore(&state).map_err(|error| RestartError::State { file: file(), error })?;
                 Ok(())
             }
-            None => match JournalReader::open(self.dir)?.next_sequence() {
-                Sequence(1) => Ok(()),
-                first => Err(MakeError::NotFromStart { first }),
-            },
+            None => is_from_start(&JournalReader::open(self.dir)?),
         }
     }
 
@@ -291,7 +298,10 @@ impl Beside<'_> {
         // Refused where the process may not even be nice: then it competes as any thread does.
         let _ = rustix::process::setpriority_process(None, NICE);
         if let Err(error) = self.follow(strategy) {
-            self.account.note([format!("no more checkpoints are made beside this run: {error}")]);
+            self.account.note([format!(
+                "no more checkpoints are made beside this run: {error}; segments that retention may not let go yet stay \
+                 beyond its limits until a checkpoint is made"
+            )]);
         }
     }
 
@@ -299,12 +309,18 @@ impl Beside<'_> {
         if !self.wait_until(|| self.is_journal_there().then_some(())) {
             return Ok(());
         }
-        let (newest, notices) = newest(self.dir, self.capacity, &mut strategy)?;
-        self.account.note(notices);
+        // What is passed over, a run that goes on from this journal has said already; another run finds no checkpoint.
+        let (newest, _) = newest(self.dir, self.capacity, &mut strategy)?;
         self.raise_mark()?;
+        // Found now, and not only once the first is due. What cannot be opened yet is opened then.
+        if newest.is_none()
+            && let Ok(reader) = JournalReader::open(self.dir)
+        {
+            is_from_start(&reader)?;
+        }
         let mut last = newest.as_ref().map_or(Sequence(0), LoadedCheckpoint::sequence);
         let mut target = None;
-        if !self.wait_for_sealed(last, &mut target) {
+        if !self.wait_for_sealed(last, &mut target)? {
             return Ok(());
         }
         let control = Control::new(1);
@@ -326,7 +342,7 @@ impl Beside<'_> {
                 self.account.made.fetch_add(1, Relaxed);
                 last = boundary.sequence;
             }
-            self.wait_for_sealed(last, &mut target);
+            self.wait_for_sealed(last, &mut target)?;
         }
         Ok(())
     }
@@ -365,14 +381,23 @@ impl Beside<'_> {
 
     /// Waits until so many segments behind `last` are sealed, and says where the last of them ends. False when the run has
     /// ended before.
-    fn wait_for_sealed(&self, last: Sequence, target: &mut Option<Boundary>) -> bool {
-        self.wait_until(|| {
-            // A look that fails is a moment at which files change; one that is damaged for good fails when it is read.
-            let mut sealed = boundaries(self.dir).unwrap_or_default();
-            sealed.retain(|boundary| boundary.sequence > last);
-            *target = sealed.last().copied().filter(|_| sealed.len() as u64 >= self.every.get());
-            target.map(|_| ())
-        })
+    fn wait_for_sealed(&self, last: Sequence, target: &mut Option<Boundary>) -> Result<bool, OpenError> {
+        let (mut failures_in_row, mut failure) = (0, None);
+        let is_there = self.wait_until(|| match boundaries(self.dir) {
+            Ok(mut sealed) => {
+                failures_in_row = 0;
+                sealed.retain(|boundary| boundary.sequence > last);
+                *target = sealed.last().copied().filter(|_| sealed.len() as u64 >= self.every.get());
+                target.map(|_| ())
+            }
+            // One that fails is a moment at which files change, and many are none.
+            Err(error) => {
+                failures_in_row += 1;
+                failure = (failures_in_row == FAILED_LOOKS_MAX).then_some(error);
+                failure.as_ref().map(|_| ())
+            }
+        });
+        failure.map_or(Ok(is_there), Err)
     }
 
     /// Looks again and again. False when the run has ended before there was anything.

@@ -203,10 +203,9 @@ fn the_oldest_segments_go_and_what_is_left_is_resumed() {
         eprintln!("{keep:?}");
         let scratch = tempdir().unwrap();
         let directory = scratch.path().join("journal");
-        // With checkpoints, segments go when one covers them; here the limits alone are looked at.
-        let off = ["--checkpoint-every", "off"];
-        sampled(&directory).args(keep).args(off).args(["--to", "14:30"]).succeed();
-        let resumed = sampled(&directory).args(keep).args(off).arg("--resume").succeed().json();
+        // Limits without a word on checkpoints: none are made, which would hold segments beyond the limits.
+        sampled(&directory).args(keep).args(["--to", "14:30"]).succeed();
+        let resumed = sampled(&directory).args(keep).arg("--resume").succeed().json();
         assert_eq!(identity(&resumed), identity(&plain));
         let first = resumed["journal"]["first_sequence"].as_u64().unwrap();
         assert!(first > 30_000, "{first}");
@@ -219,6 +218,22 @@ fn the_oldest_segments_go_and_what_is_left_is_resumed() {
         let other = put(scratch.path(), "01302020.itch", &generated(150_000, 200, 77));
         let other = replay(&other).args(SMALL).args(keep).args(["--resume", "--journal"]).arg(&directory).finish();
         assert!(other.stderr.contains("does not belong to this input"), "{}", other.stderr);
+    }
+}
+
+#[test]
+fn limits_that_wait_for_checkpoints_that_cannot_be_made_are_told_of() {
+    let scratch = tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    let keep = ["--journal-keep-count", "2"];
+    sampled(&directory).args(keep).args(["--to", "14:30"]).succeed();
+    // Nothing stands for the events before its beginning, long before sixteen segments are sealed.
+    let paced = ["--resume", "--checkpoint-every", "16", "--pace", "50000"];
+    let run = sampled(&directory).args(keep).args(paced).succeed();
+    let ended = "no more checkpoints are made beside this run: the journal begins at sequence";
+    for told in [ended, "beyond its limits until a checkpoint is made", "segments are kept beyond the limits until two"]
+    {
+        assert_eq!(run.stderr.matches(told).count(), 1, "{told}: {}", run.stderr);
     }
 }
 

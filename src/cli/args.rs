@@ -127,11 +127,13 @@ pub(crate) struct ReplayArgs {
     /// from the newest valid checkpoint and the journal behind it, where there is one, else from the input.
     #[arg(long, requires = "journal")]
     pub(crate) resume: bool,
-    /// With --journal: make a checkpoint each time so many segments of 256 MiB (4 million events) are sealed, or off. A
-    /// thread of its own does it from the journal, at the lowest priority and off the books' cores where there are others;
-    /// it takes the memory of the books once more, when the first is due.
-    #[arg(long, value_name = "SEGMENTS|off", default_value = "16", value_parser = parse_checkpoint_every)]
-    pub(crate) checkpoint_every: CheckpointEvery,
+    /// With --journal: make a checkpoint each time so many segments (of --journal-segment each) are sealed, or off. Without
+    /// it 16, and off when a limit is given by --journal-keep-...: with checkpoints, segments are let go only below the
+    /// older of the two newest ones, whatever the limits. A thread of its own makes them from the journal, at the lowest
+    /// priority and off the books' cores where there are others; it takes the memory of the books once more, when the first
+    /// is due.
+    #[arg(long, value_name = "SEGMENTS|off", value_parser = parse_checkpoint_every)]
+    pub(crate) checkpoint_every: Option<CheckpointEvery>,
     /// How the work is spread over cores.
     #[arg(long, value_enum, default_value_t = TopologyArg::Inline)]
     pub(crate) topology: TopologyArg,
@@ -204,9 +206,23 @@ pub(crate) struct ReplayArgs {
     pub(crate) journaling: JournalArgs,
 }
 
+/// Segments from one checkpoint to the next, where nothing is said.
+const CHECKPOINT_EVERY: NonZeroU64 = NonZeroU64::new(16).unwrap();
+
+impl ReplayArgs {
+    /// Segments from one checkpoint to the next; `None` for no checkpoints. Limits that were asked for are to be kept, and
+    /// checkpoints would hold segments beyond them: both only where both were asked for.
+    pub(crate) fn checkpoint_every(&self) -> Option<NonZeroU64> {
+        match self.checkpoint_every {
+            Some(CheckpointEvery(every)) => every,
+            None => (!self.journaling.has_limits()).then_some(CHECKPOINT_EVERY),
+        }
+    }
+}
+
 /// How often checkpoints are made beside a run; never for `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CheckpointEvery(pub(crate) Option<NonZeroU64>);
+pub(crate) struct CheckpointEvery(Option<NonZeroU64>);
 
 fn parse_checkpoint_every(text: &str) -> Result<CheckpointEvery, String> {
     match text {
@@ -490,5 +506,20 @@ mod tests {
             assert!(parse_seconds(text).is_err(), "{text}");
         }
         assert!(parse_interval("0").is_err());
+    }
+
+    #[test]
+    fn checkpoints_that_nobody_asked_for_do_not_overrule_limits() {
+        let every = |more: &[&str]| {
+            let line = ["tickcore", "replay", "day.itch", "--journal", "journal"];
+            let Verb::Replay(args) = Cli::parse_from(line.iter().chain(more)).verb else { unreachable!("a replay") };
+            args.checkpoint_every().map(NonZeroU64::get)
+        };
+        assert_eq!(every(&[]), Some(16));
+        assert_eq!(every(&["--checkpoint-every", "off"]), None);
+        for limit in [["--journal-keep-size", "1GiB"], ["--journal-keep-count", "2"], ["--journal-keep-time", "1h"]] {
+            assert_eq!(every(&limit), None);
+            assert_eq!(every(&[&limit[..], &["--checkpoint-every", "3"]].concat()), Some(3));
+        }
     }
 }

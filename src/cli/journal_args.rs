@@ -42,13 +42,16 @@ pub(crate) struct JournalArgs {
     )]
     journal_peak: u64,
     /// Keep sealed segments of at most so many bytes, and let the oldest go; never the last sealed one, nor one that is being
-    /// written. A journal whose beginning went can be read and resumed, and its books are built from the input.
+    /// written. A journal whose beginning went can be read and resumed, and its books are built from the input, or from a
+    /// checkpoint where there is one: with checkpoints (--checkpoint-every), segments are let go only below the older of the
+    /// two newest ones, and stay beyond the limit until then.
     #[arg(long, value_name = "SIZE", requires = "journal")]
     journal_keep_size: Option<Bytes>,
-    /// Keep at most so many sealed segments.
+    /// Keep at most so many sealed segments; with checkpoints as said of --journal-keep-size.
     #[arg(long, value_name = "N", requires = "journal")]
     journal_keep_count: Option<u64>,
-    /// Keep sealed segments whose exchange times are at most so far behind the newest, such as 12h or 7d.
+    /// Keep sealed segments whose exchange times are at most so far behind the newest, such as 12h or 7d; with checkpoints
+    /// as said of --journal-keep-size.
     #[arg(long, value_name = "TIME", requires = "journal", value_parser = parse_time)]
     journal_keep_time: Option<Duration>,
     /// Run this by sh -c for each segment that is sealed, with its path as $1 and in TICKCORE_SEGMENT, and the journal's
@@ -106,6 +109,11 @@ impl JournalArgs {
     /// Whether a helper has to be started for what was asked.
     pub(crate) const fn wants_helper(&self) -> bool {
         self.journal_ahead.is_some() || self.journal_on_seal.is_some()
+    }
+
+    /// Whether segments are to be let go.
+    pub(crate) const fn has_limits(&self) -> bool {
+        self.journal_keep_size.is_some() || self.journal_keep_count.is_some() || self.journal_keep_time.is_some()
     }
 
     pub(crate) fn policy(&self) -> JournalPolicy {

@@ -145,7 +145,7 @@ fn config(args: &ReplayArgs, inputs: &Inputs, capacity: Capacity, base: TimeBase
         keeps_digests: true,
         latency_sample_interval: args.latency_sample,
         journal,
-        checkpoint_every: args.checkpoint_every.0,
+        checkpoint_every: args.checkpoint_every(),
         shards: spread.map.clone(),
         stat_file: args.stat_file.clone(),
         description: env::args().skip(1).collect::<Vec<_>>().join(" "),

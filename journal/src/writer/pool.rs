@@ -26,6 +26,10 @@ const ROOM_CURE: &str =
 const RELEASE_CURE: &str = "see that its directory may be written to, or the disk fills up";
 /// What cures a helper that has no place for another job.
 const BUSY_CURE: &str = "the helper is far behind: larger segments make less work for it";
+/// What cures limits that the only checkpoints there are do not reach.
+const FIXED_CURE: &str = "make newer checkpoints";
+/// What cures limits that wait for the next checkpoint.
+const MARK_CURE: &str = "make checkpoints more often, or none, if the limits are to hold";
 /// Sealed segments that are kept count of without allocating.
 const KEPT_CAPACITY: usize = 4096;
 
@@ -149,16 +153,31 @@ impl Supply {
             || age_max.is_some_and(|most| age > most)
     }
 
-    /// Whether checkpoints let go of the oldest sealed segment. If they never will, that is a warning, once.
+    /// Whether checkpoints let go of the oldest sealed segment. If they do not, or not yet, that is a warning.
     fn may_let_go(&mut self) -> bool {
         let Some(next) = self.kept.get(1) else { return false };
         let lets_go = self.floor.lets_go(next.start.next_sequence - 1);
-        if let (false, Floor::Fixed(sequence), None) = (lets_go, &self.floor, &self.warning) {
-            let cause =
-                format!("segments are kept beyond the limits, to go on from the checkpoint of sequence {sequence}");
-            self.warning = notice(cause, "make newer checkpoints");
+        if lets_go {
+            self.warning.take_if(|warning| warning.cure == MARK_CURE);
+        } else if self.warning.is_none() {
+            self.warn_of_floor();
         }
         lets_go
+    }
+
+    #[cold]
+    fn warn_of_floor(&mut self) {
+        let kept = "segments are kept beyond the limits";
+        self.warning = match &self.floor {
+            Floor::None => None,
+            Floor::Fixed(sequence) => {
+                notice(format!("{kept}, to go on from the checkpoint of sequence {sequence}"), FIXED_CURE)
+            }
+            Floor::Mark(mark) => {
+                let covered = mark.sequence();
+                notice(format!("{kept} until two checkpoints reach further than sequence {covered}"), MARK_CURE)
+            }
+        };
     }
 
     /// Nothing more is prepared, and what is being prepared is given up.
@@ -202,7 +221,8 @@ impl Drop for Supply {
 
 impl Writer {
     /// What stands in the way of going on for long, though nothing has failed yet: a segment that could not be prepared
-    /// or released, or that nobody could be told of. The journal fails when it comes to need it.
+    /// or released, or that nobody could be told of: the journal fails when it comes to need it. Or segments stay beyond
+    /// the limits, for checkpoints.
     #[inline]
     pub fn warning(&self) -> Option<&Notice> {
         self.supply.warning.as_ref()
