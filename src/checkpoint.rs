@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use tickcore_book::{Arena, ArenaError, Books, Capacity, CapacityError, Sequence, TimestampNs};
+use tickcore_book::{Anomaly, Arena, ArenaError, Books, Capacity, CapacityError, Sequence, TimestampNs};
 use tickcore_journal::{
     Boundary, CHECKPOINTS_KEPT, CheckpointError, CheckpointMark, Checkpoints, Metadata, OpenError, ReadError,
     Reader as JournalReader, RecoverError, Start, Status, WriterState, boundaries, hold, store_checkpoint,
@@ -96,6 +96,11 @@ pub enum MakeError {
         /// The first record that is there.
         first: Sequence,
     },
+    /// All instruments together reached a maximum that several book cores have each.
+    #[error(
+        "the books of all cores together do not fit the maxima that each core has: give higher ones, or do without"
+    )]
+    Maxima,
     /// It could not be stored.
     #[error(transparent)]
     Store(#[from] CheckpointError),
@@ -284,6 +289,8 @@ pub(crate) struct Beside<'r> {
     pub(crate) dir: &'r Path,
     pub(crate) capacity: Capacity,
     pub(crate) every: NonZeroU64,
+    /// Several cores keep books, with these maxima each.
+    pub(crate) is_sharded: bool,
     pub(crate) mark: &'r CheckpointMark,
     pub(crate) clock: &'r Clock,
     /// Cores that are nobody's, where there are any.
@@ -335,6 +342,9 @@ impl Beside<'_> {
             let is_there = maker.advance(boundary.sequence, |count| self.holds(count, EVENTS_PER_SECOND, &mut due))?;
             if self.account.is_ended.load(Relaxed) {
                 return Ok(());
+            }
+            if self.is_sharded && maker.core.books.anomalies().of(Anomaly::Capacity) > 0 {
+                return Err(MakeError::Maxima);
             }
             if is_there {
                 let stored = maker.store(&boundary, |bytes| _ = self.holds(bytes, BYTES_PER_SECOND, &mut due))?;

@@ -383,6 +383,7 @@ impl<'r> Run<'r> {
             dir: &journal.dir,
             capacity: self.config.capacity,
             every,
+            is_sharded: self.seats(Role::Book).count() > 1,
             mark: &self.mark,
             clock: self.clock,
             helpers: &self.plan.helpers,
