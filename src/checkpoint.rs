@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use tickcore_book::{Anomaly, Arena, ArenaError, Books, Capacity, CapacityError, Sequence, TimestampNs};
 use tickcore_journal::{
     Boundary, CHECKPOINTS_KEPT, CheckpointError, CheckpointMark, Checkpoints, Metadata, OpenError, ReadError,
-    Reader as JournalReader, RecoverError, Start, Status, WriterState, boundaries, hold, store_checkpoint,
+    Reader as JournalReader, RecoverError, Start, Status, WriterState, boundaries, hold, sealed_ends, store_checkpoint,
 };
 use tickcore_latency::Clock;
 
@@ -393,7 +393,14 @@ impl Beside<'_> {
     /// ended before.
     fn wait_for_sealed(&self, last: Sequence, target: &mut Option<Boundary>) -> Result<bool, OpenError> {
         let (mut failures_in_row, mut failure) = (0, None);
-        let is_there = self.wait_until(|| match boundaries(self.dir) {
+        let io_error = |cause| OpenError::Io { path: self.dir.to_owned(), cause };
+        let is_due = |ends: Vec<Sequence>| ends.iter().filter(|&&end| end > last).count() as u64 >= self.every.get();
+        let look = || match sealed_ends(self.dir).map(is_due) {
+            Ok(true) => boundaries(self.dir),
+            Ok(false) => Ok(Vec::new()),
+            Err(cause) => Err(io_error(cause)),
+        };
+        let is_there = self.wait_until(|| match look() {
             Ok(mut sealed) => {
                 failures_in_row = 0;
                 sealed.retain(|boundary| boundary.sequence > last);

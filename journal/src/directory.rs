@@ -218,18 +218,8 @@ fn identify_once(medium: &dyn Medium, file: &str) -> io::Result<Identified> {
         }
         window => window?,
     };
-    let fault = match SegmentHeader::read(window.at(0, BLOCK_BYTES as usize)?) {
-        Ok(header) => {
-            let length = window.length()?;
-            let footer = match length.checked_sub(BLOCK_BYTES) {
-                Some(last) if last > 0 => {
-                    let found = SegmentFooter::read(window.at(last, BLOCK_BYTES as usize)?).ok();
-                    found.filter(|footer| footer.check_place(header.identity(), last).is_ok())
-                }
-                _ => None,
-            };
-            return Ok(Identified::Segment(Box::new(Segment { file: file.to_owned(), header, footer, length })));
-        }
+    let fault = match segment_in(&mut window, file)? {
+        Ok(segment) => return Ok(Identified::Segment(Box::new(segment))),
         Err(fault) => fault,
     };
     // A header is durable before anything is written behind it. So a file that nobody came to use has nothing there, and
@@ -245,6 +235,41 @@ fn identify_once(medium: &dyn Medium, file: &str) -> io::Result<Identified> {
             Identified::Damaged(DamagedFile { fault, number, highest_number, first_sequence })
         }
     })
+}
+
+/// The segment in a file by its header and footer, or what is wrong with the header.
+fn segment_in(window: &mut Window, file: &str) -> io::Result<Result<Segment, Fault>> {
+    let header = match SegmentHeader::read(window.at(0, BLOCK_BYTES as usize)?) {
+        Ok(header) => header,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let length = window.length()?;
+    let footer = match length.checked_sub(BLOCK_BYTES) {
+        Some(last) if last > 0 => {
+            let found = SegmentFooter::read(window.at(last, BLOCK_BYTES as usize)?).ok();
+            found.filter(|footer| footer.check_place(header.identity(), last).is_ok())
+        }
+        _ => None,
+    };
+    Ok(Ok(Segment { file: file.to_owned(), header, footer, length }))
+}
+
+/// Where sealed segments end, up to the first file that is none, by headers and footers alone. No proof that they belong
+/// together, and cheap: a prepared segment, which has to be read through to be told from a damaged one, is not looked into.
+pub(crate) fn sealed_ends(medium: &dyn Medium) -> io::Result<Vec<Sequence>> {
+    let mut ends = Vec::new();
+    for file in segment_files(medium)? {
+        let mut window = match Window::open(medium, &file) {
+            Ok(window) => window,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
+            Err(cause) => return Err(cause),
+        };
+        let Ok(Segment { footer: Some(footer), .. }) = segment_in(&mut window, &file)? else { break };
+        ends.push(Sequence(footer.last_sequence));
+    }
+    // A segment and its compacted copy.
+    ends.dedup();
+    Ok(ends)
 }
 
 /// Keeps the segments of the journal that has most of them, and reports the others.

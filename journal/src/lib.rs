@@ -62,7 +62,7 @@ mod writer;
 
 pub use checkpoint::{
     Boundary, CHECKPOINTS_KEPT, Checkpoint, CheckpointError, CheckpointFault, CheckpointMark, Checkpoints, PassedOver,
-    Stored, boundaries, store_checkpoint,
+    Stored, boundaries, sealed_ends, store_checkpoint,
 };
 pub use compact::{CompactError, Compaction, compact};
 pub use fault::{Damage, Fault, OpenError, ReadError};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tickcore_book::Sequence;
 use tickcore_journal::{
     Boundary, CheckpointFault, CheckpointMark, Checkpoints, OpenError, Options, Reader, RecoverError, RepairStep,
-    Retention, Start, Writer, boundaries, info, plan_repair, recover, repair, store_checkpoint, verify,
+    Retention, Start, Writer, boundaries, info, plan_repair, recover, repair, sealed_ends, store_checkpoint, verify,
 };
 
 /// What a test's checkpoint of this sequence holds.
@@ -143,6 +143,21 @@ fn one_that_does_not_belong_is_refused() {
     std::fs::copy(forks[0].path().join(&stored.file), forks[1].path().join(&stored.file)).unwrap();
     assert_eq!(fault(forks[1].path()), CheckpointFault::NoBoundary { sequence: Sequence(150) });
     assert!(matches!(Checkpoints::open(start.path().join("none")), Err(OpenError::Io { .. })));
+}
+
+#[test]
+fn where_sealed_segments_end_is_told_by_their_headers_and_footers() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), options(), 3000);
+    let ends: Vec<Sequence> = boundaries(directory.path()).unwrap().iter().map(|end| end.sequence).collect();
+    assert!(ends.len() > 1 && ends.last() == Some(&Sequence(3000)), "{ends:?}");
+    assert_eq!(sealed_ends(directory.path()).unwrap(), ends);
+    // One that is being written, and one that was prepared.
+    let (mut writer, _) = Writer::resume(directory.path(), options()).unwrap();
+    append(&mut writer, 10);
+    writer.flush().unwrap();
+    std::fs::write(directory.path().join("segment-999999.tcj"), vec![0; 64 << 10]).unwrap();
+    assert_eq!(sealed_ends(directory.path()).unwrap(), ends);
 }
 
 /// What a checkpoint is of was durable: a journal that ends before it is damaged, and repair puts the checkpoint aside.
