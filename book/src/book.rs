@@ -4,7 +4,7 @@ use crate::bbo::Bbo;
 use crate::books::Books;
 use crate::digest::StateDigest;
 use crate::event::Side;
-use crate::level::{Key, SideOf};
+use crate::level::{Key, Level, SideOf};
 use crate::order::NONE;
 use crate::sides::{SideHead, SideLevels};
 use crate::units::{InstrumentId, OrderId, Price, Quantity};
@@ -32,7 +32,7 @@ pub struct LevelView<'b> {
 
 #[inline]
 fn bbo_of(sides: &[SideHead; 2]) -> Bbo {
-    let quote = |side: &SideHead| (side.best_level != NONE).then_some(side.best);
+    let quote = |side: &SideHead| (side.best_level != NONE).then_some(side.top());
     Bbo { bid: quote(&sides[0]), ask: quote(&sides[1]) }
 }
 
@@ -43,26 +43,26 @@ impl<'b> Book<'b> {
         bbo_of(self.sides)
     }
 
-    /// Levels of a side.
-    pub const fn level_count(&self, side: Side) -> u32 {
-        self.sides[side.index()].level_count
+    /// Levels of a side. Cost: two cache lines.
+    pub fn level_count(&self, side: Side) -> u32 {
+        self.books.sides.level_count(SideOf::new(self.instrument, side))
     }
 
-    /// Orders of a side.
-    pub const fn order_count(&self, side: Side) -> u32 {
-        self.sides[side.index()].order_count
+    /// Orders of a side. Cost: a step a level.
+    pub fn order_count(&self, side: Side) -> u32 {
+        self.levels(side).map(|level| level.order_count).sum()
     }
 
     /// Whether the book has any order.
     pub const fn is_empty(&self) -> bool {
-        self.order_count(Side::Bid) == 0 && self.order_count(Side::Ask) == 0
+        self.sides[0].best_level == NONE && self.sides[1].best_level == NONE
     }
 
     /// The levels of a side, best first. Cost: a step a level.
     #[inline]
     pub fn levels(&self, side: Side) -> Levels<'b> {
-        let slots = self.books.sides.levels(&self.books.queues, SideOf::new(self.instrument, side));
-        Levels { books: self.books, side, slots }
+        let levels = self.books.sides.levels(SideOf::new(self.instrument, side));
+        Levels { books: self.books, side, levels }
     }
 
     /// The level with `levels_ahead` better ones before it: 0 is the best. `None` where the side has no more than
@@ -79,27 +79,22 @@ impl<'b> Book<'b> {
     /// search among the levels far from it.
     #[inline]
     pub fn level_at(&self, side: Side, price: Price) -> Option<LevelView<'b>> {
-        let level = self.books.sides.find(SideOf::new(self.instrument, side), Key::new(side, price))?;
-        Some(LevelView::new(self.books, side, level))
+        let key = Key::new(side, price);
+        let level = self.books.sides.find(SideOf::new(self.instrument, side), key)?;
+        Some(LevelView::new(self.books, side, (key, level)))
     }
 }
 
 impl<'b> LevelView<'b> {
     #[inline]
-    fn new(books: &'b Books<'b>, side: Side, level: u32) -> Self {
-        let total = books.queues.total(level);
-        Self {
-            books,
-            price: total.key.price(side),
-            quantity: Quantity(total.quantity),
-            order_count: books.queues.queue(level).order_count,
-            level,
-        }
+    fn new(books: &'b Books<'b>, side: Side, (key, level): (Key, u32)) -> Self {
+        let Level { quantity, order_count, .. } = *books.queues.level(level);
+        Self { books, price: key.price(side), quantity: Quantity(quantity.into()), order_count, level }
     }
 
     /// The orders of the level with what is left of them, first in the queue first. Cost: a step an order.
     pub fn orders(&self) -> Orders<'b> {
-        Orders { books: self.books, level: self.level, slot: self.books.queues.queue(self.level).first }
+        Orders { books: self.books, level: self.level, slot: self.books.queues.level(self.level).first }
     }
 }
 
@@ -108,7 +103,7 @@ impl<'b> LevelView<'b> {
 pub struct Levels<'b> {
     books: &'b Books<'b>,
     side: Side,
-    slots: SideLevels<'b>,
+    levels: SideLevels<'b>,
 }
 
 impl<'b> Iterator for Levels<'b> {
@@ -116,12 +111,12 @@ impl<'b> Iterator for Levels<'b> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        self.slots.next().map(|level| LevelView::new(self.books, self.side, level))
+        self.levels.next().map(|level| LevelView::new(self.books, self.side, level))
     }
 
     #[inline]
     fn nth(&mut self, count: usize) -> Option<Self::Item> {
-        self.slots.nth(count).map(|level| LevelView::new(self.books, self.side, level))
+        self.levels.nth(count).map(|level| LevelView::new(self.books, self.side, level))
     }
 }
 

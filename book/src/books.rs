@@ -22,7 +22,7 @@ use crate::units::{InstrumentId, OrderId, Price, Quantity};
 /// What the BBO is made of, in a form that is quick to compare: price and quantity are 0 in an empty side.
 #[inline]
 const fn tops(sides: &[SideHead; 2]) -> [Quote; 2] {
-    [sides[0].best, sides[1].best]
+    [sides[0].top(), sides[1].top()]
 }
 
 const ADD: u8 = Kind::Add as u8;
@@ -152,7 +152,7 @@ impl<'a> Books<'a> {
             queues: Queues::new(arena, capacity)?,
             index: OrderIndex::new(arena, capacity)?,
             marks: arena.slice(rows, Marks::default())?,
-            published: arena.slice(rows, [EMPTY_SIDE.best; 2])?,
+            published: arena.slice(rows, [EMPTY_SIDE.top(); 2])?,
             instruments: Instruments::new(arena, capacity)?,
             anomalies: AnomalyTable::new(arena, rows)?,
             capacity,
@@ -168,7 +168,7 @@ impl<'a> Books<'a> {
     ///
     /// | event | does not fit when | then |
     /// |---|---|---|
-    /// | Add | id live; no side or quantity 0; at a maximum | dropped |
+    /// | Add | id live; no side or quantity 0; at a maximum, that of a level's quantity included | dropped |
     /// | Execute, ExecuteAt, Reduce | id unknown; beyond what is left | ignored; order removed |
     /// | Delete | id unknown | ignored |
     /// | Replace | old id unknown; new id live, quantity 0, at a maximum | ignored; old order removed |
@@ -402,17 +402,19 @@ impl<'a> Books<'a> {
         let Some(level) = self.sides.level_for(&mut self.queues, &self.instruments, side_of, key) else {
             return self.drop_order(side_of, id);
         };
+        // A level that was begun just now is empty, and takes any quantity.
+        let Some(level_quantity) = self.queues.level(level).quantity.checked_add(quantity) else {
+            return self.drop_order(side_of, id);
+        };
         let slot = match vacancy {
             Some(vacancy) => self.index.take(vacancy),
             None => self.index.insert(&mut self.queues, side_of.instrument(), id),
         };
         self.queues.push_back(slot, level, quantity);
         let head = self.sides.head_mut(side_of);
-        head.order_count += 1;
         let is_best = head.is_best(side_of, key);
         if is_best {
-            head.best_level = level;
-            head.best = Quote { price, quantity: Quantity(self.queues.total(level).quantity) };
+            (head.best_price, head.best_quantity, head.best_level) = (price, level_quantity, level);
         }
         Outcome::fits(is_best)
     }
@@ -461,8 +463,9 @@ impl<'a> Books<'a> {
     #[inline]
     fn note_execution(&mut self, event: &Event, slot: u32, left: u64) {
         let level = self.queues.order(slot).level;
-        let side = self.queues.queue(level).side_of.side();
-        let price = self.queues.total(level).key.price(side);
+        let side_of = self.queues.side_of_level(level);
+        let side = side_of.side();
+        let price = self.sides.key(&self.queues, side_of, level).price(side);
         let traded_at = if event.kind_number == Kind::ExecuteAt as u8 { event.price } else { price };
         self.last_trades.note(event, Some(side), traded_at);
         self.last_execution = Some(Execution {
@@ -501,7 +504,7 @@ impl<'a> Books<'a> {
             return self.replace_dropped(event);
         };
         let side_of = self.queues.side_of(slot);
-        let before = self.sides.head(side_of).best;
+        let before = self.sides.head(side_of).top();
         let removed = Outcome::fits(self.take_out(slot));
         self.index.remove(&mut self.queues, found);
         let vacancy = self.index.vacancy(&self.queues, new_id);
@@ -516,7 +519,7 @@ impl<'a> Books<'a> {
             return removed.but(Anomaly::Malformed);
         }
         let placed = self.place(side_of, new_id, event.price, event.quantity, vacancy);
-        Outcome { bbo_changed: self.sides.head(side_of).best != before, ..placed }
+        Outcome { bbo_changed: self.sides.head(side_of).top() != before, ..placed }
     }
 
     /// Nobody knows the side of an order that was dropped: its successor is dropped as well.
@@ -550,10 +553,10 @@ impl<'a> Books<'a> {
             return Some(Anomaly::Malformed);
         }
         let Order { quantity: left, level, .. } = *self.queues.order(slot);
-        let old_side = self.queues.queue(level).side_of.side();
-        let side = event.side().unwrap_or(old_side);
-        if side == old_side
-            && self.queues.total(level).key.price(side) == event.price
+        let old = self.queues.side_of_level(level);
+        let side = event.side().unwrap_or(old.side());
+        if side == old.side()
+            && self.sides.key(&self.queues, old, level) == old.key(event.price)
             && let Some(less) = u64::from(left).checked_sub(event.quantity.0)
         {
             self.shrink(slot, less as u32);
@@ -574,10 +577,10 @@ impl<'a> Books<'a> {
     #[inline]
     fn shrink(&mut self, slot: u32, less: u32) -> bool {
         let level = self.queues.shrink(slot, less);
-        let head = self.sides.head_mut(self.queues.queue(level).side_of);
+        let head = self.sides.head_mut(self.queues.side_of_level(level));
         let is_best = head.best_level == level;
         if is_best {
-            head.best.quantity.0 -= u64::from(less);
+            head.best_quantity -= less;
         }
         is_best && less > 0
     }
@@ -587,17 +590,16 @@ impl<'a> Books<'a> {
     #[inline(always)]
     fn take_out(&mut self, slot: u32) -> bool {
         let Order { quantity, level, .. } = self.queues.remove(slot);
-        let queue = *self.queues.queue(level);
-        let head = self.sides.head_mut(queue.side_of);
-        head.order_count -= 1;
+        let side_of = self.queues.side_of_level(level);
+        let head = self.sides.head_mut(side_of);
         let was_best = head.best_level == level;
         if was_best {
-            head.best.quantity.0 -= u64::from(quantity);
+            head.best_quantity -= quantity;
         }
-        if queue.order_count == 0 {
-            self.sides.end_level(&mut self.queues, queue.side_of, level);
+        if self.queues.level(level).order_count == 0 {
+            self.sides.end_level(&mut self.queues, side_of, level);
             if was_best {
-                self.sides.renew_best(&self.queues, queue.side_of);
+                self.sides.renew_best(&self.queues, side_of);
             }
         }
         was_best
@@ -612,7 +614,7 @@ impl<'a> Books<'a> {
                 if best_level == NONE {
                     break;
                 }
-                let slot = self.queues.queue(best_level).first;
+                let slot = self.queues.level(best_level).first;
                 let found = self.find(instrument, self.id(slot));
                 self.take_out(slot);
                 if let Some(found) = found {

@@ -437,7 +437,7 @@ struct Seen {
     bound: Option<Key>,
 }
 
-/// Iterator over the level slots of a side, best first.
+/// Iterator over the levels of a side with their keys, best first.
 #[derive(Clone, Debug)]
 pub(crate) struct LadderLevels<'l> {
     blocks: &'l [Block],
@@ -446,10 +446,10 @@ pub(crate) struct LadderLevels<'l> {
 }
 
 impl Iterator for LadderLevels<'_> {
-    type Item = u32;
+    type Item = (Key, u32);
 
     #[inline]
-    fn next(&mut self) -> Option<u32> {
+    fn next(&mut self) -> Option<Self::Item> {
         if self.leaf == NONE {
             return None;
         }
@@ -461,7 +461,8 @@ impl Iterator for LadderLevels<'_> {
             self.rank = self.blocks[self.leaf as usize].count as usize;
         }
         self.rank -= 1;
-        Some(self.blocks[self.leaf as usize].slots[self.rank])
+        let block = &self.blocks[self.leaf as usize];
+        Some((block.keys[self.rank], block.slots[self.rank]))
     }
 }
 
@@ -517,7 +518,7 @@ mod tests {
 
         fn check(&self) {
             assert_eq!(self.ladders.validate(self.first), Ok(()));
-            assert!(self.ladders.levels(self.first).eq(self.map.values().rev().copied()));
+            assert!(self.ladders.levels(self.first).eq(self.map.iter().rev().map(|(&key, &level)| (key, level))));
             if self.map.is_empty() {
                 assert_eq!((self.first, blocks_in_use(&self.ladders)), (NONE, 0));
             }

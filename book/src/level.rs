@@ -80,25 +80,26 @@ impl SideOf {
     }
 }
 
-/// The queue of a level: laid out as an order, so that it closes the circle of its orders.
+/// A level: laid out as an order, so that it closes the circle of its orders. Where it stands says its side and its price.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(16))]
-pub(crate) struct Queue {
+pub(crate) struct Level {
+    /// Sum of the orders' quantities: what would take it beyond 2³²−1 is beyond the capacity.
+    pub(crate) quantity: u32,
     pub(crate) order_count: u32,
-    pub(crate) side_of: SideOf,
     /// Last in the queue, the level itself when it is empty.
     pub(crate) last: u32,
     /// First in the queue, the level itself when it is empty; the next free slot in a free level.
     pub(crate) first: u32,
 }
 
-/// What all orders of a level have together.
+/// Side and price of a level that stands in no window.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(16))]
-pub(crate) struct Total {
+pub(crate) struct Standing {
     pub(crate) key: Key,
-    /// Sum of the orders' quantities: at most 2³² orders of at most 2³²−1 each, so it cannot overflow.
-    pub(crate) quantity: u64,
+    pub(crate) side_of: SideOf,
+    pub(crate) reserved: u32,
 }
 
 #[cfg(test)]

@@ -14,11 +14,11 @@ impl Capacity {
         let count = row_count(self);
         let mut rows = Vec::from(index::memory(self));
         rows.extend(queues::memory(self));
+        rows.extend(sides::memory(self));
         rows.extend([
             ladder::memory(self),
             instrument::memory(self),
             last_trade::memory(self),
-            sides::memory(self),
             tick::memory(),
             MemoryRow { part: "published tops", count, bytes_each: size_of::<[Quote; 2]>() },
             MemoryRow { part: "anomaly counters", count, bytes_each: size_of::<AnomalyCounts>() },

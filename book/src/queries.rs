@@ -62,11 +62,12 @@ impl<'a> Books<'a> {
     pub fn order(&self, instrument: InstrumentId, id: OrderId) -> Option<RestingOrder> {
         let Some((_, Found::Live(slot))) = self.find(instrument, id) else { return None };
         let Order { quantity, level, .. } = *self.queues.order(slot);
-        let side = self.queues.queue(level).side_of.side();
+        let side_of = self.queues.side_of_level(level);
+        let side = side_of.side();
         Some(RestingOrder {
             id,
             side,
-            price: self.queues.total(level).key.price(side),
+            price: self.sides.key(&self.queues, side_of, level).price(side),
             quantity: Quantity(u64::from(quantity)),
         })
     }

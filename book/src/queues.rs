@@ -1,31 +1,31 @@
 //! The orders and levels of all books: nodes of 16 bytes in one array, linked into a queue for each level.
 //!
-//! An order is a node, a level two neighbouring ones. The first node of a level closes the circle of its queue: behind it
-//! is the first order, ahead of it the last. So an order enters and leaves its queue by the same few writes whether it has
-//! neighbours or not: what would be four unforeseeable branches is none.
+//! An order is a node, and so is a level, which closes the circle of its queue: behind it is the first order, ahead of it the
+//! last. So an order enters and leaves its queue by the same few writes whether it has neighbours or not: what would be four
+//! unforeseeable branches is none.
 //!
 //! The array begins with the windows: [`WINDOW_LEVELS`] levels each, which a side owns once it has taken them. Behind them
-//! is the pool of single levels, then the pages of orders, which the index gives out, then the pool of single orders. A slot
-//! is the number of a node. The ids of single orders are in a cold array of their own.
+//! is the pool of single levels, each with a second node for its side and price, then the pages of orders, which the index
+//! gives out, then the pool of single orders. A slot is the number of a node. The ids of single orders are in a cold array
+//! of their own, and so are the prices of those levels of a window that stand elsewhere.
 
 use crate::arena::{Arena, ArenaError};
 use crate::capacity::{Capacity, MemoryRow};
+use crate::event::Side;
 use crate::index::{PAGE_ORDERS, PAGES_MAX, page_count};
-use crate::level::{Key, Queue, SideOf, Total};
+use crate::level::{Key, Level, SideOf, Standing};
 use crate::order::{NONE, Order};
 use crate::prefetch::prefetch;
-use crate::units::OrderId;
+use crate::units::{InstrumentId, OrderId};
 use zerocopy::{transmute_mut, transmute_ref};
 
-/// Levels in a window.
-pub(crate) const WINDOW_LEVELS: u32 = 128;
-/// Nodes of a level.
-pub(crate) const LEVEL_NODES: u32 = 2;
-/// Nodes of a window.
-pub(crate) const WINDOW_NODES: u32 = WINDOW_LEVELS * LEVEL_NODES;
+/// Levels in a window, and its nodes. A window begins at a multiple of it.
+pub(crate) const WINDOW_LEVELS: u32 = 256;
+/// Nodes of a single level.
+const SINGLE_LEVEL_NODES: u32 = 2;
 /// Most windows: with it all nodes of the largest capacity can be numbered.
 const WINDOWS_MAX: u32 = 1 << 20;
-/// Fewest levels of the capacity for each window, so that windows take at most 8 times the memory of the levels' own pool.
+/// Fewest levels of the capacity for each window, so that windows take at most 12 times the memory of the levels' own pool.
 const LEVELS_PER_WINDOW: u32 = 16;
 
 const FREE: Order = Order { quantity: 0, level: NONE, ahead: NONE, behind: NONE };
@@ -37,22 +37,33 @@ fn window_count(capacity: Capacity) -> u32 {
 }
 
 /// Nodes of the largest capacity.
-const NODES_MAX: u64 = WINDOWS_MAX as u64 * WINDOW_NODES as u64
-    + Capacity::LEVELS_LIMIT as u64 * LEVEL_NODES as u64
+const NODES_MAX: u64 = WINDOWS_MAX as u64 * WINDOW_LEVELS as u64
+    + Capacity::LEVELS_LIMIT as u64 * SINGLE_LEVEL_NODES as u64
     + PAGES_MAX as u64 * PAGE_ORDERS as u64
     + Capacity::ORDERS_LIMIT as u64;
-const _: () = assert!(NODES_MAX < NONE as u64);
+// No slot is near [`NONE`]: it is in no window.
+const _: () = assert!(NODES_MAX < (NONE - WINDOW_LEVELS) as u64);
 
-pub(crate) fn memory(capacity: Capacity) -> [MemoryRow; 5] {
-    let level_bytes = size_of::<Queue>() + size_of::<Total>();
+pub(crate) fn memory(capacity: Capacity) -> [MemoryRow; 7] {
+    let windows = window_count(capacity) as usize;
     let orders = capacity.orders_max as usize;
     [
         MemoryRow {
             part: "level windows",
-            count: window_count(capacity) as usize,
-            bytes_each: WINDOW_LEVELS as usize * level_bytes,
+            count: windows,
+            bytes_each: WINDOW_LEVELS as usize * size_of::<Level>(),
         },
-        MemoryRow { part: "levels", count: capacity.levels_max as usize, bytes_each: level_bytes },
+        MemoryRow { part: "level window sides", count: windows, bytes_each: size_of::<SideOf>() },
+        MemoryRow {
+            part: "level window prices",
+            count: windows,
+            bytes_each: WINDOW_LEVELS as usize * size_of::<Key>(),
+        },
+        MemoryRow {
+            part: "single levels",
+            count: capacity.levels_max as usize,
+            bytes_each: size_of::<Level>() + size_of::<Standing>(),
+        },
         MemoryRow {
             part: "order pages",
             count: page_count(capacity) as usize,
@@ -69,6 +80,10 @@ pub(crate) fn memory(capacity: Capacity) -> [MemoryRow; 5] {
 pub(crate) struct Queues<'a> {
     nodes: &'a mut [Order],
     ids: &'a mut [OrderId],
+    /// The side that each window is of.
+    window_sides: &'a mut [SideOf],
+    /// Of each level of a window that keeps its slot and stands in the ladder, the price.
+    window_keys: &'a mut [Key],
     fresh_window: u32,
     /// First single level.
     pool_start: u32,
@@ -87,13 +102,15 @@ pub(crate) struct Queues<'a> {
 
 impl<'a> Queues<'a> {
     pub(crate) fn new(arena: &'a Arena, capacity: Capacity) -> Result<Self, ArenaError> {
-        let pool_start = window_count(capacity) * WINDOW_NODES;
-        let pages_start = pool_start + capacity.levels_max * LEVEL_NODES;
+        let pool_start = window_count(capacity) * WINDOW_LEVELS;
+        let pages_start = pool_start + capacity.levels_max * SINGLE_LEVEL_NODES;
         let singles_start = pages_start + page_count(capacity) * PAGE_ORDERS;
         let nodes = singles_start as usize + capacity.orders_max as usize;
         Ok(Self {
             nodes: arena.slice(nodes, FREE)?,
             ids: arena.slice(capacity.orders_max as usize, OrderId(0))?,
+            window_sides: arena.slice(window_count(capacity) as usize, SideOf::new(InstrumentId::ALL, Side::Bid))?,
+            window_keys: arena.slice(pool_start as usize, Key(0))?,
             fresh_window: 0,
             pool_start,
             free_level: NONE,
@@ -169,7 +186,7 @@ impl<'a> Queues<'a> {
     /// The side on which the order in a slot rests.
     #[inline]
     pub(crate) fn side_of(&self, slot: u32) -> SideOf {
-        self.queue(self.order(slot).level).side_of
+        self.side_of_level(self.order(slot).level)
     }
 
     #[inline]
@@ -223,39 +240,65 @@ impl<'a> Queues<'a> {
     }
 
     #[inline]
-    pub(crate) fn queue(&self, level: u32) -> &Queue {
+    pub(crate) fn level(&self, level: u32) -> &Level {
         transmute_ref!(&self.nodes[level as usize])
     }
 
     #[inline]
-    fn queue_mut(&mut self, level: u32) -> &mut Queue {
+    fn level_mut(&mut self, level: u32) -> &mut Level {
         transmute_mut!(&mut self.nodes[level as usize])
     }
 
     #[inline]
-    pub(crate) fn total(&self, level: u32) -> &Total {
-        transmute_ref!(&self.nodes[level as usize + 1])
+    fn standing(&self, single_level: u32) -> &Standing {
+        transmute_ref!(&self.nodes[single_level as usize + 1])
     }
 
     #[inline]
-    fn total_mut(&mut self, level: u32) -> &mut Total {
-        transmute_mut!(&mut self.nodes[level as usize + 1])
+    fn standing_mut(&mut self, single_level: u32) -> &mut Standing {
+        transmute_mut!(&mut self.nodes[single_level as usize + 1])
     }
 
     #[inline]
-    pub(crate) fn set_key(&mut self, level: u32, key: Key) {
-        self.total_mut(level).key = key;
+    pub(crate) const fn is_of_window(&self, level: u32) -> bool {
+        level < self.pool_start
     }
 
-    /// Puts an order into a free slot, at the tail of a level's queue. Not to be called when [`Queues::has_all_orders`].
+    /// The side of a level.
+    #[inline]
+    pub(crate) fn side_of_level(&self, level: u32) -> SideOf {
+        if self.is_of_window(level) {
+            self.window_sides[(level / WINDOW_LEVELS) as usize]
+        } else {
+            self.standing(level).side_of
+        }
+    }
+
+    /// The key of a level that stands in the ladder.
+    #[inline]
+    pub(crate) fn key_in_ladder(&self, level: u32) -> Key {
+        if self.is_of_window(level) { self.window_keys[level as usize] } else { self.standing(level).key }
+    }
+
+    /// Keeps the key of a level that is to stand in the ladder.
+    pub(crate) fn set_key_in_ladder(&mut self, level: u32, key: Key) {
+        if self.is_of_window(level) {
+            self.window_keys[level as usize] = key;
+        } else {
+            self.standing_mut(level).key = key;
+        }
+    }
+
+    /// Puts an order into a free slot, at the tail of a level's queue, which has room for the quantity. Not to be called
+    /// when [`Queues::has_all_orders`].
     #[inline(always)]
     pub(crate) fn push_back(&mut self, slot: u32, level: u32, quantity: u32) {
         self.live_orders += 1;
-        self.total_mut(level).quantity += u64::from(quantity);
-        let queue = self.queue_mut(level);
-        queue.order_count += 1;
-        let last = queue.last;
-        queue.last = slot;
+        let node = self.level_mut(level);
+        node.quantity += quantity;
+        node.order_count += 1;
+        let last = node.last;
+        node.last = slot;
         self.order_mut(last).behind = slot;
         *self.order_mut(slot) = Order { quantity, level, ahead: last, behind: level };
     }
@@ -268,8 +311,9 @@ impl<'a> Queues<'a> {
         self.order_mut(order.ahead).behind = order.behind;
         self.order_mut(order.behind).ahead = order.ahead;
         self.live_orders -= 1;
-        self.queue_mut(order.level).order_count -= 1;
-        self.total_mut(order.level).quantity -= u64::from(order.quantity);
+        let level = self.level_mut(order.level);
+        level.order_count -= 1;
+        level.quantity -= order.quantity;
         order
     }
 
@@ -279,13 +323,12 @@ impl<'a> Queues<'a> {
         let order = self.order_mut(slot);
         order.quantity -= less;
         let level = order.level;
-        self.total_mut(level).quantity -= u64::from(less);
+        self.level_mut(level).quantity -= less;
         level
     }
 
-    fn make_level(&mut self, level: u32, side_of: SideOf) {
-        *self.queue_mut(level) = Queue { order_count: 0, side_of, last: level, first: level };
-        *self.total_mut(level) = Total { key: Key(0), quantity: 0 };
+    fn make_level(&mut self, level: u32) {
+        *self.level_mut(level) = Level { quantity: 0, order_count: 0, last: level, first: level };
     }
 
     /// The first slot of a window of empty levels for a side, or `None` when all are taken. Cost: 4 KB are written.
@@ -294,47 +337,47 @@ impl<'a> Queues<'a> {
         if window == self.pool_start {
             return None;
         }
-        self.fresh_window += WINDOW_NODES;
-        (window..self.fresh_window).step_by(LEVEL_NODES as usize).for_each(|level| self.make_level(level, side_of));
+        self.fresh_window += WINDOW_LEVELS;
+        (window..self.fresh_window).for_each(|level| self.make_level(level));
+        self.window_sides[(window / WINDOW_LEVELS) as usize] = side_of;
         Some(window)
     }
 
     /// An empty level of the pool. There is one unless [`Queues::has_all_levels`], for levels in windows count as well.
     pub(crate) fn take_level(&mut self, side_of: SideOf, key: Key) -> u32 {
         let level = if self.free_level == NONE {
-            self.fresh_level += LEVEL_NODES;
-            self.fresh_level - LEVEL_NODES
+            self.fresh_level += SINGLE_LEVEL_NODES;
+            self.fresh_level - SINGLE_LEVEL_NODES
         } else {
             let level = self.free_level;
-            self.free_level = self.queue(level).first;
+            self.free_level = self.level(level).first;
             level
         };
-        self.make_level(level, side_of);
-        self.set_key(level, key);
+        self.make_level(level);
+        *self.standing_mut(level) = Standing { key, side_of, reserved: 0 };
         level
     }
 
     /// Gives an empty level back to the pool, if it is from there.
     pub(crate) fn give_back_level(&mut self, level: u32) {
-        if level >= self.pool_start {
-            self.queue_mut(level).first = self.free_level;
+        if !self.is_of_window(level) {
+            self.level_mut(level).first = self.free_level;
             self.free_level = level;
         }
     }
 
-    /// Moves all orders of a level to the tail of an empty one, which takes its key. Cost: a step an order.
+    /// Moves all orders of a level that has some to an empty one. Cost: a step an order.
     pub(crate) fn move_orders(&mut self, from: u32, to: u32) {
-        let (Queue { order_count, side_of, last, first }, total) = (*self.queue(from), *self.total(from));
-        let mut slot = first;
+        let level = *self.level(from);
+        let mut slot = level.first;
         while slot != from {
             let order = self.order_mut(slot);
             order.level = to;
             slot = order.behind;
         }
-        *self.queue_mut(to) = Queue { order_count, side_of, last, first };
-        *self.total_mut(to) = total;
-        self.order_mut(first).ahead = to;
-        self.order_mut(last).behind = to;
-        self.make_level(from, side_of);
+        *self.level_mut(to) = level;
+        self.order_mut(level.first).ahead = to;
+        self.order_mut(level.last).behind = to;
+        self.make_level(from);
     }
 }

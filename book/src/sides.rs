@@ -22,7 +22,7 @@ use crate::ladder::{LadderLevels, Ladders};
 use crate::level::{Key, SideOf};
 use crate::order::NONE;
 use crate::prefetch::prefetch;
-use crate::queues::{LEVEL_NODES, Queues, WINDOW_LEVELS, WINDOW_NODES};
+use crate::queues::{Queues, WINDOW_LEVELS};
 use crate::tick::{NO_TICK, TickNumber, Ticks};
 use crate::units::{Price, Quantity};
 use core::hint::select_unpredictable;
@@ -50,69 +50,68 @@ const WORDS: usize = (WINDOW_LEVELS / WORD_BITS) as usize;
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct SideHead {
-    /// Price and quantity of the best level; 0 when the side is empty.
-    pub(crate) best: Quote,
-    /// Places of the window that hold a level, the worst first.
-    places: [u64; WORDS],
+    /// Price of the best level; 0 when the side is empty.
+    pub(crate) best_price: Price,
     /// Key of the window's worst place.
     low: Key,
+    /// Places of the window that hold a level, the worst first.
+    places: [u64; WORDS],
+    /// Quantity of the best level; 0 when the side is empty.
+    pub(crate) best_quantity: u32,
     /// Slot of the best level, [`NONE`] when the side is empty.
     pub(crate) best_level: u32,
-    /// The ladder, [`NONE`] when it is empty.
-    ladder: u32,
-    /// Slot of the window's first level, [`NONE`] without a window.
-    window: u32,
-    pub(crate) level_count: u32,
-    pub(crate) order_count: u32,
-    tick: TickNumber,
-    /// Which level of the ring is the window's worst place.
-    turn: u8,
-    misses: u8,
+    /// Slot of the level at the window's worst place, which says where the window is in memory, too; [`NONE`] without one.
+    worst_level: u32,
     /// How far the ladder reaches into the window: from this place on, the window alone knows all levels.
-    reach: u8,
+    reach: u16,
+    tick: TickNumber,
+    misses: u8,
 }
 
 const _: () = assert!(size_of::<SideHead>() == 64);
 
 pub(crate) const EMPTY_SIDE: SideHead = SideHead {
-    best: Quote { price: Price(0), quantity: Quantity(0) },
-    places: [0; WORDS],
+    best_price: Price(0),
     low: Key(i64::MAX),
+    places: [0; WORDS],
+    best_quantity: 0,
     best_level: NONE,
-    ladder: NONE,
-    window: NONE,
-    level_count: 0,
-    order_count: 0,
-    tick: NO_TICK,
-    turn: 0,
-    misses: 0,
+    worst_level: NONE,
     reach: 0,
+    tick: NO_TICK,
+    misses: 0,
 };
 
 impl SideHead {
+    /// Price and quantity of the best level; 0 when the side is empty.
+    #[inline]
+    pub(crate) const fn top(&self) -> Quote {
+        Quote { price: self.best_price, quantity: Quantity(self.best_quantity as u64) }
+    }
+
     /// Key of the best level, `None` when the side is empty.
     #[inline]
     fn best_key(&self, side_of: SideOf) -> Option<Key> {
-        (self.best_level != NONE).then(|| side_of.key(self.best.price))
+        (self.best_level != NONE).then(|| side_of.key(self.best_price))
     }
 
     /// Whether a level with this key would be the best, or is.
     #[inline]
     pub(crate) fn is_best(&self, side_of: SideOf, key: Key) -> bool {
-        (self.best_level == NONE) | (key >= side_of.key(self.best.price))
+        (self.best_level == NONE) | (key >= side_of.key(self.best_price))
     }
 
     #[inline]
     const fn level_at(&self, place: u32) -> u32 {
-        self.window.wrapping_add((place + self.turn as u32) % WINDOW_LEVELS * LEVEL_NODES)
+        let ring = WINDOW_LEVELS - 1;
+        self.worst_level & !ring | self.worst_level.wrapping_add(place) & ring
     }
 
     /// The place of a level of the window's own, in use or not.
     #[inline]
     const fn place_of(&self, level: u32) -> Option<u32> {
-        let node = level.wrapping_sub(self.window);
-        if node < WINDOW_NODES {
-            Some((node / LEVEL_NODES).wrapping_sub(self.turn as u32) % WINDOW_LEVELS)
+        if level ^ self.worst_level < WINDOW_LEVELS {
+            Some(level.wrapping_sub(self.worst_level) % WINDOW_LEVELS)
         } else {
             None
         }
@@ -138,21 +137,58 @@ impl SideHead {
     const fn unset(&mut self, place: u32) {
         self.places[(place / WORD_BITS) as usize % WORDS] &= !(1 << (place % WORD_BITS));
     }
+
+    /// Moves the window by some places, when levels keep theirs. Those that do not stay inside are in no place.
+    fn turn(&mut self, steps: Option<i128>) {
+        let Some(steps) = steps.filter(|steps| steps.unsigned_abs() < WINDOW_LEVELS.into()) else { return };
+        let steps = steps as i32;
+        let places = Places(core::mem::take(&mut self.places));
+        places.for_each(|place| self.set(place.wrapping_add_signed(-steps)));
+        self.worst_level = self.level_at(steps as u32 % WINDOW_LEVELS);
+    }
 }
 
 /// The best of some places, `None` when there is none.
 #[inline]
-const fn best_place(places: [u64; WORDS]) -> Option<u32> {
-    let [low, high] = places;
-    if low | high == 0 {
-        return None;
-    }
-    let (word, first) = if high == 0 { (low, 0) } else { (high, WORD_BITS) };
-    Some(first + WORD_BITS - 1 - word.leading_zeros())
+fn best_place([worst, bad, good, best]: [u64; WORDS]) -> Option<u32> {
+    let upper = best | good != 0;
+    let (high, low) = (select_unpredictable(upper, best, bad), select_unpredictable(upper, good, worst));
+    let word = select_unpredictable(high != 0, high, low);
+    let first = (u32::from(upper) * 2 + u32::from(high != 0)) * WORD_BITS;
+    (word != 0).then(|| first + WORD_BITS - 1 - word.leading_zeros())
 }
 
-pub(crate) fn memory(capacity: Capacity) -> MemoryRow {
-    MemoryRow { part: "books", count: row_count(capacity), bytes_each: size_of::<[SideHead; 2]>() }
+/// Iterator over places, best first.
+#[derive(Clone, Debug)]
+struct Places([u64; WORDS]);
+
+impl Iterator for Places {
+    type Item = u32;
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        let place = best_place(self.0)?;
+        self.0[(place / WORD_BITS) as usize % WORDS] &= !(1 << (place % WORD_BITS));
+        Some(place)
+    }
+}
+
+/// What is kept of a side beside its head, for those that have levels outside of their windows.
+#[derive(Clone, Copy, Debug)]
+struct Outside {
+    /// The ladder, [`NONE`] when it is empty.
+    ladder: u32,
+    level_count: u32,
+}
+
+const NOTHING_OUTSIDE: Outside = Outside { ladder: NONE, level_count: 0 };
+
+pub(crate) fn memory(capacity: Capacity) -> [MemoryRow; 2] {
+    let count = row_count(capacity);
+    [
+        MemoryRow { part: "books", count, bytes_each: size_of::<[SideHead; 2]>() },
+        MemoryRow { part: "book ladders", count, bytes_each: size_of::<[Outside; 2]>() },
+    ]
 }
 
 /// Rows of tables by instrument: the one of [`InstrumentId::ALL`](crate::InstrumentId::ALL) stays empty.
@@ -164,6 +200,7 @@ pub(crate) const fn row_count(capacity: Capacity) -> usize {
 #[derive(Debug)]
 pub(crate) struct Sides<'a> {
     heads: &'a mut [[SideHead; 2]],
+    outside: &'a mut [[Outside; 2]],
     ticks: Ticks<'a>,
     ladders: Ladders<'a>,
 }
@@ -172,6 +209,7 @@ impl<'a> Sides<'a> {
     pub(crate) fn new(arena: &'a Arena, capacity: Capacity) -> Result<Self, ArenaError> {
         Ok(Self {
             heads: arena.slice(row_count(capacity), [EMPTY_SIDE; 2])?,
+            outside: arena.slice(row_count(capacity), [NOTHING_OUTSIDE; 2])?,
             ticks: Ticks::new(arena)?,
             ladders: Ladders::new(arena, capacity)?,
         })
@@ -193,6 +231,32 @@ impl<'a> Sides<'a> {
         &mut self.heads.as_flattened_mut()[side_of.index()]
     }
 
+    #[inline]
+    fn outside(&self, side_of: SideOf) -> &Outside {
+        &self.outside.as_flattened()[side_of.index()]
+    }
+
+    #[inline]
+    fn ladder(&self, side_of: SideOf) -> u32 {
+        self.outside(side_of).ladder
+    }
+
+    /// Levels of a side.
+    pub(crate) fn level_count(&self, side_of: SideOf) -> u32 {
+        let inside: u32 = self.head(side_of).places.iter().map(|word| word.count_ones()).sum();
+        inside + self.outside(side_of).level_count
+    }
+
+    /// The key of a level.
+    #[inline]
+    pub(crate) fn key(&self, queues: &Queues<'_>, side_of: SideOf, level: u32) -> Key {
+        let head = self.head(side_of);
+        match head.place_of(level) {
+            Some(place) if head.has(place) => self.ticks.key(head.tick, head.low, place),
+            _ => queues.key_in_ladder(level),
+        }
+    }
+
     /// The slot of the level with `key`, if there is one. Cost: as [`Sides::level_for`].
     pub(crate) fn find(&self, side_of: SideOf, key: Key) -> Option<u32> {
         let head = self.head(side_of);
@@ -200,7 +264,7 @@ impl<'a> Sides<'a> {
         match place {
             Some(place) if head.has(place) => Some(head.level_at(place)),
             Some(place) if place >= head.reach.into() => None,
-            _ => self.ladders.find(head.ladder, key).ok().map(|(_, level)| level),
+            _ => self.ladders.find(self.ladder(side_of), key).ok().map(|(_, level)| level),
         }
     }
 
@@ -223,11 +287,9 @@ impl<'a> Sides<'a> {
             let level = head.level_at(place);
             let is_new = 1 - head.in_use(place);
             // In one number: whether a level is new cannot be foreseen, whether a new one is in the way of nothing can.
-            let in_the_way = queues.queue(level).order_count | u32::from(queues.has_all_levels());
+            let in_the_way = queues.level(level).order_count | u32::from(queues.has_all_levels());
             if in_the_way & is_new.wrapping_neg() == 0 {
-                queues.set_key(level, key);
                 queues.count_levels(is_new);
-                head.level_count += is_new;
                 head.set(place);
                 return Some(level);
             }
@@ -251,7 +313,7 @@ impl<'a> Sides<'a> {
         {
             return Some(head.level_at(place));
         }
-        let mut position = match self.ladders.find(head.ladder, key) {
+        let mut position = match self.ladders.find(self.ladder(side_of), key) {
             Ok((_, level)) => return Some(level),
             Err(position) => position,
         };
@@ -260,21 +322,21 @@ impl<'a> Sides<'a> {
         }
         if place.is_none() && self.counts_enough_misses(side_of, key) {
             self.centre(queues, instruments, side_of, key);
-            position = self.ladders.find(self.head(side_of).ladder, key).err().flatten();
+            position = self.ladders.find(self.ladder(side_of), key).err().flatten();
         }
         let head = &mut self.heads.as_flattened_mut()[side_of.index()];
-        head.level_count += 1;
         queues.count_levels(1);
         if let Some(place) = self.ticks.place(head.tick, head.low, key) {
             let level = head.level_at(place);
-            if queues.queue(level).order_count == 0 {
-                queues.set_key(level, key);
+            if queues.level(level).order_count == 0 {
                 head.set(place);
                 return Some(level);
             }
         }
         let level = queues.take_level(side_of, key);
-        self.ladders.insert(&mut head.ladder, position, key, level);
+        let outside = &mut self.outside.as_flattened_mut()[side_of.index()];
+        outside.level_count += 1;
+        self.ladders.insert(&mut outside.ladder, position, key, level);
         head.reach = head.reach.max(reach(head, &self.ticks, key));
         Some(level)
     }
@@ -284,7 +346,6 @@ impl<'a> Sides<'a> {
     pub(crate) fn end_level(&mut self, queues: &mut Queues<'_>, side_of: SideOf, level: u32) {
         queues.count_level_out();
         let head = self.head_mut(side_of);
-        head.level_count -= 1;
         match head.place_of(level) {
             Some(place) if head.has(place) => head.unset(place),
             _ => self.end_level_of_ladder(queues, side_of, level),
@@ -293,13 +354,15 @@ impl<'a> Sides<'a> {
 
     #[inline(never)]
     fn end_level_of_ladder(&mut self, queues: &mut Queues<'_>, side_of: SideOf, level: u32) {
-        let head = &mut self.heads.as_flattened_mut()[side_of.index()];
-        if let Ok((position, _)) = self.ladders.find(head.ladder, queues.total(level).key) {
-            self.ladders.remove(&mut head.ladder, position);
+        let outside = &mut self.outside.as_flattened_mut()[side_of.index()];
+        if let Ok((position, _)) = self.ladders.find(outside.ladder, queues.key_in_ladder(level)) {
+            self.ladders.remove(&mut outside.ladder, position);
+            outside.level_count -= 1;
         }
         queues.give_back_level(level);
+        let head = &mut self.heads.as_flattened_mut()[side_of.index()];
         if head.reach > 0 {
-            head.reach = ladder_reach(head, &self.ticks, &self.ladders);
+            head.reach = ladder_reach(head, outside.ladder, &self.ticks, &self.ladders);
         }
     }
 
@@ -307,38 +370,39 @@ impl<'a> Sides<'a> {
     #[inline(always)]
     pub(crate) fn renew_best(&mut self, queues: &Queues<'_>, side_of: SideOf) {
         let head = self.head(side_of);
-        let level = match best_place(head.places) {
-            Some(place) if place >= head.reach.into() => Some(head.level_at(place)),
-            place => self.best_anywhere(queues, head, place),
+        let best = match best_place(head.places) {
+            Some(place) if place >= head.reach.into() => Some(self.level_inside(head, place)),
+            place => self.best_anywhere(side_of, place),
         };
-        let (best, best_level) = match level {
-            Some(level) => {
-                let total = queues.total(level);
-                (Quote { price: total.key.price(side_of.side()), quantity: Quantity(total.quantity) }, level)
-            }
-            None => (EMPTY_SIDE.best, NONE),
+        let (price, quantity, level) = match best {
+            Some((key, level)) => (key.price(side_of.side()), queues.level(level).quantity, level),
+            None => (EMPTY_SIDE.best_price, EMPTY_SIDE.best_quantity, EMPTY_SIDE.best_level),
         };
         let head = self.head_mut(side_of);
-        (head.best, head.best_level) = (best, best_level);
+        (head.best_price, head.best_quantity, head.best_level) = (price, quantity, level);
+    }
+
+    #[inline(always)]
+    fn level_inside(&self, head: &SideHead, place: u32) -> (Key, u32) {
+        (self.ticks.key(head.tick, head.low, place), head.level_at(place))
     }
 
     #[inline(never)]
-    fn best_anywhere(&self, queues: &Queues<'_>, head: &SideHead, place: Option<u32>) -> Option<u32> {
-        let inside = place.map(|place| head.level_at(place));
-        if head.ladder == NONE {
+    fn best_anywhere(&self, side_of: SideOf, place: Option<u32>) -> Option<(Key, u32)> {
+        let inside = place.map(|place| self.level_inside(self.head(side_of), place));
+        let ladder = self.ladder(side_of);
+        if ladder == NONE {
             return inside;
         }
-        let (key, level) = self.ladders.best(head.ladder);
-        match inside {
-            Some(inside) if queues.total(inside).key > key => Some(inside),
-            _ => Some(level),
-        }
+        let outside = self.ladders.best(ladder);
+        inside.filter(|inside| inside.0 > outside.0).or(Some(outside))
     }
 
-    /// The slots of a side's levels, best first.
-    pub(crate) fn levels<'s>(&'s self, queues: &'s Queues<'s>, side_of: SideOf) -> SideLevels<'s> {
+    /// A side's levels with their keys, best first.
+    pub(crate) fn levels(&self, side_of: SideOf) -> SideLevels<'_> {
         let head = self.head(side_of);
-        SideLevels { queues, head, places: head.places, ladder: self.ladders.levels(head.ladder), outside: None }
+        let ladder = self.ladders.levels(self.ladder(side_of));
+        SideLevels { sides: self, head, places: Places(head.places), ladder, outside: None }
     }
 
     /// Asks for the line of a side.
@@ -357,7 +421,7 @@ impl<'a> Sides<'a> {
         let (place, is_inside) = self.ticks.place_if_inside(head.tick, head.low, side_of.key(price));
         // In one number: which of both it is cannot be foreseen.
         if side_number > u8::from(is_inside).wrapping_neg() {
-            self.ladders.prefetch(head.ladder);
+            self.ladders.prefetch(self.ladder(side_of));
         }
         select_unpredictable(is_inside, head.level_at(place), head.best_level)
     }
@@ -382,7 +446,7 @@ impl<'a> Sides<'a> {
     fn centre(&mut self, queues: &mut Queues<'_>, instruments: &Instruments<'_>, side_of: SideOf, key: Key) {
         let increment =
             instruments.get(side_of.instrument()).map_or(0, |instrument| instrument.price_increment.0.unsigned_abs());
-        let step = self.measure_step(queues, side_of, key, increment);
+        let step = self.measure_step(side_of, key, increment);
         let head = &mut self.heads.as_flattened_mut()[side_of.index()];
         head.misses = 0;
         let number = self.ticks.number(step);
@@ -391,9 +455,9 @@ impl<'a> Sides<'a> {
         if number == NO_TICK {
             return;
         }
-        if head.window == NONE {
+        if head.worst_level == NONE {
             let Some(window) = queues.take_window(side_of) else { return };
-            head.window = window;
+            head.worst_level = window;
         }
         let way = i128::from(low.0) - i128::from(head.low.0);
         let steps = (number == head.tick && way % i128::from(step) == 0).then(|| way / i128::from(step));
@@ -401,19 +465,53 @@ impl<'a> Sides<'a> {
             return;
         }
         let mut orders_to_move = MOVED_ORDERS_MAX;
-        move_window(head, &mut self.ladders, queues, steps, &mut orders_to_move);
+        self.let_fall_out(queues, side_of, steps, &mut orders_to_move);
+        let head = self.head_mut(side_of);
+        head.turn(steps);
         (head.tick, head.low) = (number, low);
         self.take_in(queues, side_of, &mut orders_to_move);
+        let ladder = self.ladder(side_of);
         let head = &mut self.heads.as_flattened_mut()[side_of.index()];
-        head.reach = ladder_reach(head, &self.ticks, &self.ladders);
+        head.reach = ladder_reach(head, ladder, &self.ticks, &self.ladders);
+    }
+
+    /// Puts the levels of a window that is about to move by some places, or to where no level keeps its place, into the
+    /// ladder when they are no longer inside.
+    fn let_fall_out(
+        &mut self,
+        queues: &mut Queues<'_>,
+        side_of: SideOf,
+        steps: Option<i128>,
+        orders_to_move: &mut u32,
+    ) {
+        let stays =
+            |place: u32| steps.is_some_and(|steps| (0..WINDOW_LEVELS.into()).contains(&(i128::from(place) - steps)));
+        let head = &mut self.heads.as_flattened_mut()[side_of.index()];
+        let outside = &mut self.outside.as_flattened_mut()[side_of.index()];
+        for place in Places(head.places).filter(|&place| !stays(place)) {
+            head.unset(place);
+            let mut level = head.level_at(place);
+            let key = self.ticks.key(head.tick, head.low, place);
+            if queues.level(level).order_count <= *orders_to_move {
+                let single = queues.take_level(side_of, key);
+                try_move(head, queues, level, single, orders_to_move);
+                level = single;
+            } else {
+                queues.set_key_in_ladder(level, key);
+            }
+            if let Err(position) = self.ladders.find(outside.ladder, key) {
+                outside.level_count += 1;
+                self.ladders.insert(&mut outside.ladder, position, key, level);
+            }
+        }
     }
 
     /// The greatest step on which the levels near the best price and `key` stand, 0 when there are too few to tell.
-    fn measure_step(&self, queues: &Queues<'_>, side_of: SideOf, key: Key, increment: u64) -> u64 {
+    fn measure_step(&self, side_of: SideOf, key: Key, increment: u64) -> u64 {
         let mut step = increment;
         let mut looked_at = 1;
-        for level in self.levels(queues, side_of).take(MEASURED_LEVELS_MAX) {
-            step = greatest_common_divisor(queues.total(level).key.0.abs_diff(key.0), step);
+        for (level_key, _) in self.levels(side_of).take(MEASURED_LEVELS_MAX) {
+            step = greatest_common_divisor(level_key.0.abs_diff(key.0), step);
             looked_at += 1;
         }
         if looked_at < MEASURED_LEVELS_MIN && increment == 0 { self.ticks.step(self.head(side_of).tick) } else { step }
@@ -422,51 +520,52 @@ impl<'a> Sides<'a> {
     /// Takes levels of the ladder into the window, now that it is where they are.
     fn take_in(&mut self, queues: &mut Queues<'_>, side_of: SideOf, orders_to_move: &mut u32) {
         let head = &mut self.heads.as_flattened_mut()[side_of.index()];
-        let mut inside = [(0, NONE); WINDOW_LEVELS as usize];
+        let outside = &mut self.outside.as_flattened_mut()[side_of.index()];
+        let mut inside = [(0, Key(0), NONE); WINDOW_LEVELS as usize];
         let mut count = 0;
-        for level in self.ladders.levels(head.ladder).take(TAKEN_IN_LOOKS_MAX) {
-            let key = queues.total(level).key;
+        for (key, level) in self.ladders.levels(outside.ladder).take(TAKEN_IN_LOOKS_MAX) {
             if key < head.low || count == inside.len() {
                 break;
             }
             if let Some(place) = self.ticks.place(head.tick, head.low, key) {
-                inside[count] = (place, level);
+                inside[count] = (place, key, level);
                 count += 1;
             }
         }
-        for &(place, level) in &inside[..count] {
+        for &(place, key, level) in &inside[..count] {
             let own = head.level_at(place);
             if own != level {
-                if queues.queue(own).order_count != 0 || !try_move(head, queues, level, own, orders_to_move) {
+                if queues.level(own).order_count != 0 || !try_move(head, queues, level, own, orders_to_move) {
                     continue;
                 }
                 queues.give_back_level(level);
             }
             head.set(place);
-            if let Ok((position, _)) = self.ladders.find(head.ladder, queues.total(own).key) {
-                self.ladders.remove(&mut head.ladder, position);
+            if let Ok((position, _)) = self.ladders.find(outside.ladder, key) {
+                outside.level_count -= 1;
+                self.ladders.remove(&mut outside.ladder, position);
             }
         }
     }
 }
 
 /// How far into its window a side's ladder reaches.
-fn ladder_reach(head: &SideHead, ticks: &Ticks<'_>, ladders: &Ladders<'_>) -> u8 {
-    if head.ladder == NONE { 0 } else { reach(head, ticks, ladders.best(head.ladder).0) }
+fn ladder_reach(head: &SideHead, ladder: u32, ticks: &Ticks<'_>, ladders: &Ladders<'_>) -> u16 {
+    if ladder == NONE { 0 } else { reach(head, ticks, ladders.best(ladder).0) }
 }
 
 /// The first place of the window that is better than `key`.
-fn reach(head: &SideHead, ticks: &Ticks<'_>, key: Key) -> u8 {
+fn reach(head: &SideHead, ticks: &Ticks<'_>, key: Key) -> u16 {
     let step = ticks.step(head.tick);
     if key < head.low || step == 0 {
         return 0;
     }
-    (key.0.abs_diff(head.low.0) / step + 1).min(WINDOW_LEVELS.into()) as u8
+    (key.0.abs_diff(head.low.0) / step + 1).min(WINDOW_LEVELS.into()) as u16
 }
 
 /// Moves the orders of a level to an empty one, unless they are more than may be moved.
 fn try_move(head: &mut SideHead, queues: &mut Queues<'_>, from: u32, to: u32, orders_to_move: &mut u32) -> bool {
-    let Some(left) = orders_to_move.checked_sub(queues.queue(from).order_count) else { return false };
+    let Some(left) = orders_to_move.checked_sub(queues.level(from).order_count) else { return false };
     *orders_to_move = left;
     queues.move_orders(from, to);
     if head.best_level == from {
@@ -482,39 +581,6 @@ fn low_for(best: Key, step: u64) -> Option<Key> {
     low.checked_add(step.checked_mul(WINDOW_LEVELS.into())?).map(|_| Key(low))
 }
 
-/// Moves a window by some places, or to where no level keeps its place. Levels that fall out go into the ladder.
-fn move_window(
-    head: &mut SideHead,
-    ladders: &mut Ladders<'_>,
-    queues: &mut Queues<'_>,
-    steps: Option<i128>,
-    orders_to_move: &mut u32,
-) {
-    let stays =
-        |place: u32| steps.is_some_and(|steps| (0..WINDOW_LEVELS.into()).contains(&(i128::from(place) - steps)));
-    for place in 0..WINDOW_LEVELS {
-        if head.has(place) && !stays(place) {
-            head.unset(place);
-            let mut level = head.level_at(place);
-            let key = queues.total(level).key;
-            if queues.queue(level).order_count <= *orders_to_move {
-                let single = queues.take_level(queues.queue(level).side_of, key);
-                try_move(head, queues, level, single, orders_to_move);
-                level = single;
-            }
-            if let Err(position) = ladders.find(head.ladder, key) {
-                ladders.insert(&mut head.ladder, position, key, level);
-            }
-        }
-    }
-    let Some(steps) = steps.filter(|steps| steps.unsigned_abs() < WINDOW_LEVELS.into()) else { return };
-    let [low, high] = head.places.map(u128::from);
-    let places = low | high << WORD_BITS;
-    let places = if steps > 0 { places >> steps } else { places << -steps };
-    head.places = [places as u64, (places >> WORD_BITS) as u64];
-    head.turn = (i128::from(head.turn) + steps).rem_euclid(WINDOW_LEVELS.into()) as u8;
-}
-
 const fn greatest_common_divisor(mut left: u64, mut right: u64) -> u64 {
     while right != 0 {
         (left, right) = (right, left % right);
@@ -522,35 +588,32 @@ const fn greatest_common_divisor(mut left: u64, mut right: u64) -> u64 {
     left
 }
 
-/// Iterator over the slots of a side's levels, best first.
+/// Iterator over a side's levels with their keys, best first.
 #[derive(Clone, Debug)]
 pub(crate) struct SideLevels<'s> {
-    queues: &'s Queues<'s>,
+    sides: &'s Sides<'s>,
     head: &'s SideHead,
     /// Places of the window still to come.
-    places: [u64; WORDS],
+    places: Places,
     ladder: LadderLevels<'s>,
     /// The ladder's next level, once it was looked at.
-    outside: Option<u32>,
+    outside: Option<(Key, u32)>,
 }
 
 impl Iterator for SideLevels<'_> {
-    type Item = u32;
+    type Item = (Key, u32);
 
     #[inline]
-    fn next(&mut self) -> Option<u32> {
-        let place = best_place(self.places);
+    fn next(&mut self) -> Option<Self::Item> {
+        let place = best_place(self.places.0);
         if place.is_none_or(|place| place < self.head.reach.into()) {
             self.outside = self.outside.or_else(|| self.ladder.next());
         }
-        let inside = place.map(|place| self.head.level_at(place));
-        if let (Some(outside), Some(inside)) = (self.outside, inside)
-            && self.queues.total(outside).key > self.queues.total(inside).key
-        {
+        let inside = place.map(|place| self.sides.level_inside(self.head, place));
+        if self.outside.is_some_and(|outside| inside.is_none_or(|inside| outside.0 > inside.0)) {
             return self.outside.take();
         }
-        let Some(place) = place else { return self.outside.take() };
-        self.places[(place / WORD_BITS) as usize % WORDS] &= !(1 << (place % WORD_BITS));
+        self.places.next();
         inside
     }
 }
@@ -558,20 +621,40 @@ impl Iterator for SideLevels<'_> {
 impl Sides<'_> {
     /// Checks what the sides hold beside their queues; for the validator.
     pub(crate) fn validate(&self, queues: &Queues<'_>, side_of: SideOf) -> Result<(), &'static str> {
-        let head = self.head(side_of);
-        self.ladders.validate(head.ladder)?;
-        if head.reach != ladder_reach(head, &self.ticks, &self.ladders) {
+        let (head, outside) = (self.head(side_of), self.outside(side_of));
+        self.ladders.validate(outside.ladder)?;
+        if head.reach != ladder_reach(head, outside.ladder, &self.ticks, &self.ladders) {
             return Err("a side's ladder reaches farther or less far into its window than it is said to");
         }
+        let mut ladder_levels = 0;
+        for (key, level) in self.ladders.levels(outside.ladder) {
+            ladder_levels += 1;
+            if queues.key_in_ladder(level) != key {
+                return Err("a level stands in the ladder at another price than its own");
+            }
+        }
+        if ladder_levels != outside.level_count {
+            return Err("the count of levels outside of a window differs from the ladder's");
+        }
+        if head.worst_level == NONE {
+            return if head.places == [0; WORDS] { Ok(()) } else { Err("a side without a window has levels in it") };
+        }
         for place in 0..WINDOW_LEVELS {
-            let level = head.level_at(place);
+            let (key, level) = self.level_inside(head, place);
+            if queues.side_of_level(level) != side_of {
+                return Err("a side's window is said to be another's");
+            }
             if head.has(place) {
-                let key = queues.total(level).key;
-                if head.window == NONE || self.ticks.place(head.tick, head.low, key) != Some(place) {
-                    return Err("a level stands at a place of the window that is not its price's");
+                if self.ticks.place(head.tick, head.low, key) != Some(place) {
+                    return Err("a place of a window is not its price's");
                 }
-                if self.ladders.find(head.ladder, key).is_ok() {
+                if self.ladders.find(outside.ladder, key).is_ok() {
                     return Err("a level stands in the window and in the ladder");
+                }
+            } else if queues.level(level).order_count != 0 {
+                let found = self.ladders.find(outside.ladder, queues.key_in_ladder(level));
+                if found.ok().is_none_or(|(_, found)| found != level) {
+                    return Err("a level that keeps its slot is not in the ladder");
                 }
             }
         }

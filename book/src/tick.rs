@@ -13,7 +13,7 @@ pub(crate) const NO_TICK: TickNumber = 0;
 
 const TICKS: usize = 1 << TickNumber::BITS;
 
-/// Largest step that a window is made for: with it a window spans 2⁵⁷ units of price.
+/// Largest step that a window is made for: with it a window spans 2⁵⁸ units of price.
 const STEP_MAX: u64 = 1 << 50;
 
 /// A step between prices.
@@ -65,6 +65,12 @@ impl<'a> Ticks<'a> {
     /// The step of a number, 0 for none.
     pub(crate) const fn step(&self, number: TickNumber) -> u64 {
         self.0[number as usize].step
+    }
+
+    /// The key of a place of the window that begins at `low`.
+    #[inline]
+    pub(crate) const fn key(&self, number: TickNumber, low: Key, place: u32) -> Key {
+        Key(low.0.wrapping_add_unsigned(self.step(number) * place as u64))
     }
 
     /// Which level of the window that begins at `low` has `key`; `None` when it is outside or between two levels. The

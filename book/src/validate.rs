@@ -3,8 +3,9 @@
 use crate::books::Books;
 use crate::event::Side;
 use crate::index::Found;
-use crate::level::{Key, SideOf, Total};
+use crate::level::{Key, SideOf};
 use crate::order::NONE;
+use crate::sides::EMPTY_SIDE;
 use crate::units::InstrumentId;
 
 /// An invariant that does not hold: a bug in this package, or memory that was overwritten.
@@ -47,9 +48,8 @@ impl Books<'_> {
         let head = self.sides.head(side_of);
         self.sides.validate(&self.queues, side_of)?;
         let (mut orders, mut levels, mut better) = (0, 0, None);
-        for number in self.sides.levels(&self.queues, side_of) {
-            let Total { key, quantity } = *self.queues.total(number);
-            if self.queues.queue(number).side_of != side_of {
+        for (key, number) in self.sides.levels(side_of) {
+            if self.queues.side_of_level(number) != side_of {
                 return Err("a level stands on another side than its own");
             }
             if self.sides.find(side_of, key) != Some(number) {
@@ -61,26 +61,26 @@ impl Books<'_> {
             better = Some(key);
             if levels == 0
                 && (head.best_level != number
-                    || Key::new(side, head.best.price) != key
-                    || head.best.quantity.0 != quantity)
+                    || Key::new(side, head.best_price) != key
+                    || head.best_quantity != self.queues.level(number).quantity)
             {
                 return Err("the cached top differs from the best level");
             }
             levels += 1;
             orders += self.validate_queue(instrument, number)?;
         }
-        if levels == 0 && (head.best_level != NONE || head.best.quantity.0 != 0 || head.best.price.0 != 0) {
+        if levels == 0 && (head.best_level != NONE || head.top() != EMPTY_SIDE.top()) {
             return Err("an empty side has a cached top");
         }
-        if orders != head.order_count || levels != head.level_count {
-            return Err("the counts of a side differ from what it holds");
+        if levels != self.sides.level_count(side_of) {
+            return Err("the count of a side's levels differs from what it holds");
         }
         Ok((orders, levels))
     }
 
     fn validate_queue(&self, instrument: InstrumentId, number: u32) -> Result<u32, &'static str> {
-        let (queue, total) = (self.queues.queue(number), self.queues.total(number));
-        let (mut slot, mut ahead, mut count, mut quantity) = (queue.first, number, 0, 0);
+        let level = self.queues.level(number);
+        let (mut slot, mut ahead, mut count, mut quantity) = (level.first, number, 0, 0);
         while slot != number {
             let order = self.queues.order(slot);
             if order.level != number || order.ahead != ahead {
@@ -97,7 +97,7 @@ impl Books<'_> {
             quantity += u64::from(order.quantity);
             (ahead, slot) = (slot, order.behind);
         }
-        if count == 0 || queue.last != ahead || queue.order_count != count || total.quantity != quantity {
+        if count == 0 || level.last != ahead || level.order_count != count || u64::from(level.quantity) != quantity {
             return Err("a level's count, total or tail differs from its queue");
         }
         Ok(count)
@@ -113,11 +113,11 @@ mod tests {
     use crate::order::Order;
     use crate::units::{OrderId, Price, Quantity, TimestampNs};
 
-    const CAPACITY: Capacity = Capacity { instruments_max: 2, orders_max: 512, levels_max: 512 };
+    const CAPACITY: Capacity = Capacity { instruments_max: 2, orders_max: 1024, levels_max: 512 };
     const ONE: InstrumentId = InstrumentId(1);
     const BIDS: SideOf = SideOf::new(ONE, Side::Bid);
     /// Levels a tick apart from 1,000 downwards, two orders each; so some stand in the window and some in the ladder.
-    const LEVELS: u64 = 200;
+    const LEVELS: u64 = 300;
 
     fn books(arena: &Arena) -> Books<'_> {
         let mut books = Books::new(arena, CAPACITY).expect("the arena is made for it");
@@ -150,9 +150,8 @@ mod tests {
             ("an order left its queue alone", |books, slot, _| _ = books.queues.remove(slot)),
             ("an order stands in a queue twice", |books, slot, level| books.queues.push_back(slot, level, 10)),
             ("an order without quantity", |books, slot, _| _ = books.queues.shrink(slot, 10)),
-            ("a level with another price", |books, _, level| {
-                let Key(key) = books.queues.total(level).key;
-                books.queues.set_key(level, Key(key - 7));
+            ("a level that ended with its orders", |books, _, level| {
+                books.sides.end_level(&mut books.queues, BIDS, level);
             }),
             ("an order that the index lost", |books, slot, _| {
                 let id = books.id(slot);
@@ -162,17 +161,24 @@ mod tests {
             ("an id without an order", |books, _, _| _ = books.index.insert(&mut books.queues, ONE, OrderId(1 << 50))),
             ("a level too many", |books, _, _| books.queues.count_levels(1)),
         ];
-        let at_the_top: [(&str, Damage); 6] = [
+        let in_the_ladder: [(&str, Damage); 1] = [
+            ("a level with another price", |books, _, level| {
+                let Key(key) = books.queues.key_in_ladder(level);
+                books.queues.set_key_in_ladder(level, Key(key - 7));
+            }),
+        ];
+        let at_the_top: [(&str, Damage); 4] = [
             ("no best level", |books, _, _| books.sides.head_mut(BIDS).best_level = NONE),
             ("another best level", |books, _, _| books.sides.head_mut(BIDS).best_level = order_at(books, 3).1),
-            ("another best price", |books, _, _| books.sides.head_mut(BIDS).best.price.0 += 1),
+            ("another best price", |books, _, _| books.sides.head_mut(BIDS).best_price.0 += 1),
             ("another best quantity", |books, slot, _| _ = books.queues.shrink(slot, 1)),
-            ("an order too few", |books, _, _| books.sides.head_mut(BIDS).order_count -= 1),
-            ("a level too few", |books, _, _| books.sides.head_mut(BIDS).level_count -= 1),
         ];
         let places = [0, 10, LEVELS - 1];
         let everywhere = places.iter().flat_map(|&place| everywhere.map(|damage| (place, damage)));
-        for (levels_ahead, (what, damage)) in everywhere.chain(at_the_top.map(|damage| (0, damage))) {
+        let all = everywhere
+            .chain(in_the_ladder.map(|damage| (LEVELS - 1, damage)))
+            .chain(at_the_top.map(|damage| (0, damage)));
+        for (levels_ahead, (what, damage)) in all {
             let arena = Arena::new(CAPACITY.arena_bytes()).expect("small");
             let mut books = books(&arena);
             let (slot, level) = order_at(&books, levels_ahead);

@@ -319,17 +319,20 @@ fn extreme_prices_are_levels_like_any_other() {
 
 #[test]
 fn sums_beyond_32_and_64_bits_are_exact() {
-    const ORDERS: u64 = 5_000;
+    const LEVELS: i64 = 2_500;
     let most = u64::from(u32::MAX);
-    for (side, price) in [(Bid, i64::MIN), (Bid, i64::MAX), (Ask, i64::MIN), (Ask, i64::MAX)] {
-        let orders: Vec<_> = (0..ORDERS).map(|_| (side, price, most)).collect();
+    for (side, best, step) in [(Bid, i64::MIN + LEVELS, -1), (Bid, i64::MAX, -1), (Ask, i64::MIN, 1), (Ask, i64::MAX - LEVELS, 1)]
+    {
+        let orders: Vec<_> = (0..LEVELS).map(|number| (side, best + step * number, most)).collect();
         with_book(&orders, |book| {
-            let quantity = ORDERS * most;
+            let quantity = LEVELS as u64 * most;
+            let worst = best + step * (LEVELS - 1);
+            let prices: i128 = orders.iter().map(|&(_, price, _)| i128::from(price)).sum();
             let sweep = book.sweep(side, Quantity(u64::MAX));
-            assert_eq!(sweep, self::sweep(quantity, i128::from(price) * i128::from(quantity), price, 1));
-            assert_eq!(sweep.average_price(), Some(Price(price)));
-            assert_eq!(book.quantity_within(side, Price(price)), Quantity(quantity));
-            assert_eq!(book.imbalance(1).ratio(), Some(if side == Bid { 1.0 } else { -1.0 }));
+            assert_eq!(sweep, self::sweep(quantity, prices * i128::from(most), worst, LEVELS as u32));
+            assert_average(&sweep);
+            assert_eq!(book.quantity_within(side, Price(worst)), Quantity(quantity));
+            assert_eq!(book.imbalance(LEVELS as u32).ratio(), Some(if side == Bid { 1.0 } else { -1.0 }));
         });
     }
 }

@@ -485,9 +485,37 @@ fn quantities_go_up_to_32_bits() {
     let without_first: Table<'_> = &[(100, &[(2, 20), (3, 30)]), (99, &[(4, 40)])];
     run(&[
         (
-            "two of the largest at one price: the total is wider",
-            &[add(8, Bid, 105, max), add(9, Bid, 105, max)],
-            &[(105, &[(8, max), (9, max)]), (100, &[(1, 10), (2, 20), (3, 30)]), (99, &[(4, 40)])],
+            "a level of as much as one holds",
+            &[add(8, Bid, 105, max - 1), add(9, Bid, 105, 1)],
+            &[(105, &[(8, max - 1), (9, 1)]), (100, &[(1, 10), (2, 20), (3, 30)]), (99, &[(4, 40)])],
+            START_ASKS,
+            None,
+        ),
+        (
+            "a level of one more",
+            &[add(8, Bid, 105, max), add(9, Bid, 105, 1)],
+            &[(105, &[(8, max)]), (100, &[(1, 10), (2, 20), (3, 30)]), (99, &[(4, 40)])],
+            START_ASKS,
+            Some(Anomaly::Capacity),
+        ),
+        (
+            "a level of one more, by replace",
+            &[add(8, Bid, 105, max), replace(1, 9, 105, 1)],
+            &[(105, &[(8, max)]), (100, &[(2, 20), (3, 30)]), (99, &[(4, 40)])],
+            START_ASKS,
+            Some(Anomaly::Capacity),
+        ),
+        (
+            "a level of one more, by modify",
+            &[add(8, Bid, 105, max), modify(1, Bid, 105, 1)],
+            &[(105, &[(8, max)]), (100, &[(2, 20), (3, 30)]), (99, &[(4, 40)])],
+            START_ASKS,
+            Some(Anomaly::Capacity),
+        ),
+        (
+            "an order that makes way for its successor at the same price",
+            &[add(8, Bid, 105, max), replace(8, 9, 105, max)],
+            &[(105, &[(9, max)]), (100, &[(1, 10), (2, 20), (3, 30)]), (99, &[(4, 40)])],
             START_ASKS,
             None,
         ),
@@ -498,8 +526,13 @@ fn quantities_go_up_to_32_bits() {
     ]);
     with_books(CAPACITY, |books| {
         books.apply(&add(1, Ask, 1, max));
-        books.apply(&add(2, Ask, 1, max));
-        assert_eq!(books.fast.bbo(ONE), Bbo { bid: None, ask: quote(1, 2 * max) });
+        books.apply(&add(2, Ask, 1, 1));
+        assert_eq!(books.fast.bbo(ONE), Bbo { bid: None, ask: quote(1, max) });
+        // Once there is room again, the level takes on as if nothing had been dropped; the dropped one stays unknown.
+        books.apply(&sized(Kind::Reduce, 1, 10));
+        books.apply(&event(Kind::Delete, 2));
+        books.apply(&add(3, Ask, 1, 10));
+        assert_eq!(books.fast.bbo(ONE), Bbo { bid: None, ask: quote(1, max) });
     });
 }
 

@@ -251,26 +251,28 @@ impl<F: Fn(InstrumentId) -> bool> Reading<'_, '_, '_, F> {
             let orders_left = self.books.capacity.orders_max - self.orders;
             let orders = self.cursor.within("number of orders", 1, orders_left)?;
             self.orders += orders;
+            let mut room = u32::MAX;
             for _ in 0..orders {
-                self.order(side_of, price, is_own)?;
+                room -= self.order(side_of, price, room, is_own)?;
             }
         }
         Ok(())
     }
 
+    /// An order of a level that has room for a quantity; what it takes of it.
     #[inline]
-    fn order(&mut self, side_of: SideOf, price: Price, is_own: bool) -> Result<(), StateError> {
+    fn order(&mut self, side_of: SideOf, price: Price, room: u32, is_own: bool) -> Result<u32, StateError> {
         let offset = self.cursor.offset;
         let id = OrderId(self.cursor.u64()?);
-        let quantity = self.cursor.within("quantity", 1, u32::MAX)?;
+        let quantity = self.cursor.within("quantity", 1, room)?;
         if !is_own {
-            return Ok(());
+            return Ok(quantity);
         }
         if self.books.find(side_of.instrument(), id).is_some() {
             return Err(StateError::Invalid { offset, what: "new order id", found: id.0 });
         }
         self.books.place_restored(side_of, id, price, quantity);
-        Ok(())
+        Ok(quantity)
     }
 
     fn dropped_ids(&mut self, count: u32, instruments_max: u32) -> Result<(), StateError> {

@@ -248,6 +248,11 @@ fn errors_name_the_place_and_what_was_found() {
     assert_eq!(double, format!("byte {}: 1 is no new order id that can stand here", first_order + 12));
     let empty = error(&changed(first_order + 8, 0), &arenas[4]);
     assert_eq!(empty, format!("byte {}: 0 is no quantity that can stand here", first_order + 8));
+    // More than the level's first order leaves room for.
+    let mut full = state.clone();
+    full[first_order + 20..][..4].fill(u8::MAX);
+    let full = error(&full, &arenas[6]);
+    assert_eq!(full, format!("byte {}: {} is no quantity that can stand here", first_order + 20, u32::MAX));
     let cut = error(&state[..state.len() - 1], &arenas[5]);
     assert_eq!(cut, format!("byte 0: {} bytes are wanted, {} are there", state.len(), state.len() - 1));
     let other = Capacity { orders_max: 9, ..capacity };
