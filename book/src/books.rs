@@ -589,14 +589,15 @@ impl<'a> Books<'a> {
     /// the BBO changed.
     #[inline(always)]
     fn take_out(&mut self, slot: u32) -> bool {
-        let Order { quantity, level, .. } = self.queues.remove(slot);
+        let Order { quantity, level, ahead, behind } = self.queues.remove(slot);
         let side_of = self.queues.side_of_level(level);
         let head = self.sides.head_mut(side_of);
         let was_best = head.best_level == level;
         if was_best {
             head.best_quantity -= quantity;
         }
-        if self.queues.level(level).order_count == 0 {
+        // It was alone. The level's count says the same, later: its line may still be on its way.
+        if ahead == behind {
             self.sides.end_level(&mut self.queues, side_of, level);
             if was_best {
                 self.sides.renew_best(&self.queues, side_of);
