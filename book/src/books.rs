@@ -443,14 +443,14 @@ impl<'a> Books<'a> {
     fn reduce(&mut self, event: &Event, is_execution: bool) -> Outcome {
         match self.find(event.instrument, event.order_id) {
             Some(found @ (_, Found::Live(slot))) => {
-                let left = u64::from(self.queues.order(slot).quantity);
+                let (side_of, left) = (self.queues.side_of(slot), u64::from(self.queues.order(slot).quantity));
                 if is_execution {
-                    self.note_execution(event, slot, left);
+                    self.note_execution(event, side_of, slot, left);
                 }
                 if event.quantity.0 < left {
-                    return Outcome::fits(self.shrink(slot, event.quantity.0 as u32));
+                    return Outcome::fits(self.shrink(side_of, slot, event.quantity.0 as u32));
                 }
-                let outcome = Outcome::fits(self.take_out(slot));
+                let outcome = Outcome::fits(self.take_out(side_of, slot));
                 self.index.remove(&mut self.queues, found);
                 if event.quantity.0 > left { outcome.but(Anomaly::Overfill) } else { outcome }
             }
@@ -461,9 +461,8 @@ impl<'a> Books<'a> {
 
     /// Keeps what an execution is about to do to the order in `slot`.
     #[inline]
-    fn note_execution(&mut self, event: &Event, slot: u32, left: u64) {
+    fn note_execution(&mut self, event: &Event, side_of: SideOf, slot: u32, left: u64) {
         let level = self.queues.order(slot).level;
-        let side_of = self.queues.side_of_level(level);
         let side = side_of.side();
         let price = self.sides.key(&self.queues, side_of, level).price(side);
         let traded_at = if event.kind_number == Kind::ExecuteAt as u8 { event.price } else { price };
@@ -483,7 +482,7 @@ impl<'a> Books<'a> {
         match self.find(event.instrument, event.order_id) {
             Some(found) => {
                 let bbo_changed = match found {
-                    (_, Found::Live(slot)) => self.take_out(slot),
+                    (_, Found::Live(slot)) => self.take_out(self.queues.side_of(slot), slot),
                     (_, Found::Dropped) => false,
                 };
                 self.index.remove(&mut self.queues, found);
@@ -505,7 +504,7 @@ impl<'a> Books<'a> {
         };
         let side_of = self.queues.side_of(slot);
         let before = self.sides.head(side_of).top();
-        let removed = Outcome::fits(self.take_out(slot));
+        let removed = Outcome::fits(self.take_out(side_of, slot));
         self.index.remove(&mut self.queues, found);
         let vacancy = self.index.vacancy(&self.queues, new_id);
         if vacancy.is_none() {
@@ -547,22 +546,22 @@ impl<'a> Books<'a> {
             return Some(Anomaly::UnknownOrder);
         };
         let (_, Found::Live(slot)) = found else { return None };
+        let Order { quantity: left, level, .. } = *self.queues.order(slot);
+        let old = self.queues.side_of_level(level);
         if event.quantity.0 == 0 {
-            self.take_out(slot);
+            self.take_out(old, slot);
             self.index.remove(&mut self.queues, found);
             return Some(Anomaly::Malformed);
         }
-        let Order { quantity: left, level, .. } = *self.queues.order(slot);
-        let old = self.queues.side_of_level(level);
         let side = event.side().unwrap_or(old.side());
         if side == old.side()
             && self.sides.key(&self.queues, old, level) == old.key(event.price)
             && let Some(less) = u64::from(left).checked_sub(event.quantity.0)
         {
-            self.shrink(slot, less as u32);
+            self.shrink(old, slot, less as u32);
             return None;
         }
-        self.take_out(slot);
+        self.take_out(old, slot);
         self.index.remove(&mut self.queues, found);
         self.place(SideOf::new(instrument, side), id, event.price, event.quantity, None).anomaly
     }
@@ -575,9 +574,9 @@ impl<'a> Books<'a> {
 
     /// Takes `less` off an order that has more; its place in the queue stays. Says whether the BBO changed.
     #[inline]
-    fn shrink(&mut self, slot: u32, less: u32) -> bool {
+    fn shrink(&mut self, side_of: SideOf, slot: u32, less: u32) -> bool {
         let level = self.queues.shrink(slot, less);
-        let head = self.sides.head_mut(self.queues.side_of_level(level));
+        let head = self.sides.head_mut(side_of);
         let is_best = head.best_level == level;
         if is_best {
             head.best_quantity -= less;
@@ -588,9 +587,8 @@ impl<'a> Books<'a> {
     /// Takes an order whose index entry is gone out of its book, and its level with it when it was the last. Says whether
     /// the BBO changed.
     #[inline(always)]
-    fn take_out(&mut self, slot: u32) -> bool {
+    fn take_out(&mut self, side_of: SideOf, slot: u32) -> bool {
         let Order { quantity, level, ahead, behind } = self.queues.remove(slot);
-        let side_of = self.queues.side_of_level(level);
         let head = self.sides.head_mut(side_of);
         let was_best = head.best_level == level;
         if was_best {
@@ -611,13 +609,14 @@ impl<'a> Books<'a> {
     fn clear(&mut self, instrument: InstrumentId, snapshot_follows: bool) {
         for side in Side::BOTH {
             loop {
-                let best_level = self.sides.head(SideOf::new(instrument, side)).best_level;
+                let side_of = SideOf::new(instrument, side);
+                let best_level = self.sides.head(side_of).best_level;
                 if best_level == NONE {
                     break;
                 }
                 let slot = self.queues.level(best_level).first;
                 let found = self.find(instrument, self.id(slot));
-                self.take_out(slot);
+                self.take_out(side_of, slot);
                 if let Some(found) = found {
                     self.index.remove(&mut self.queues, found);
                 }

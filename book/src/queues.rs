@@ -48,11 +48,7 @@ pub(crate) fn memory(capacity: Capacity) -> [MemoryRow; 7] {
     let windows = window_count(capacity) as usize;
     let orders = capacity.orders_max as usize;
     [
-        MemoryRow {
-            part: "level windows",
-            count: windows,
-            bytes_each: WINDOW_LEVELS as usize * size_of::<Level>(),
-        },
+        MemoryRow { part: "level windows", count: windows, bytes_each: WINDOW_LEVELS as usize * size_of::<Level>() },
         MemoryRow { part: "level window sides", count: windows, bytes_each: size_of::<SideOf>() },
         MemoryRow {
             part: "level window prices",

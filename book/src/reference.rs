@@ -273,7 +273,8 @@ impl ReferenceBooks {
     fn insert(&mut self, key: (InstrumentId, OrderId), side: Side, price: Price, quantity: u64) -> Option<Anomaly> {
         self.dropped.remove(&key);
         let new_level = !self.books.get(&key.0).is_some_and(|book| book.side(side).contains_key(&price));
-        let level_total = self.books.get(&key.0).and_then(|book| book.side(side).get(&price)).map_or(0, |queue| queue.total);
+        let level_total =
+            self.books.get(&key.0).and_then(|book| book.side(side).get(&price)).map_or(0, |queue| queue.total);
         let full = self.orders.len() >= self.capacity.orders_max as usize
             || new_level && self.levels >= self.capacity.levels_max
             || quantity > u64::from(u32::MAX)

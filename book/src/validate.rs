@@ -161,12 +161,10 @@ mod tests {
             ("an id without an order", |books, _, _| _ = books.index.insert(&mut books.queues, ONE, OrderId(1 << 50))),
             ("a level too many", |books, _, _| books.queues.count_levels(1)),
         ];
-        let in_the_ladder: [(&str, Damage); 1] = [
-            ("a level with another price", |books, _, level| {
-                let Key(key) = books.queues.key_in_ladder(level);
-                books.queues.set_key_in_ladder(level, Key(key - 7));
-            }),
-        ];
+        let in_the_ladder: [(&str, Damage); 1] = [("a level with another price", |books, _, level| {
+            let Key(key) = books.queues.key_in_ladder(level);
+            books.queues.set_key_in_ladder(level, Key(key - 7));
+        })];
         let at_the_top: [(&str, Damage); 4] = [
             ("no best level", |books, _, _| books.sides.head_mut(BIDS).best_level = NONE),
             ("another best level", |books, _, _| books.sides.head_mut(BIDS).best_level = order_at(books, 3).1),

@@ -321,7 +321,8 @@ fn extreme_prices_are_levels_like_any_other() {
 fn sums_beyond_32_and_64_bits_are_exact() {
     const LEVELS: i64 = 2_500;
     let most = u64::from(u32::MAX);
-    for (side, best, step) in [(Bid, i64::MIN + LEVELS, -1), (Bid, i64::MAX, -1), (Ask, i64::MIN, 1), (Ask, i64::MAX - LEVELS, 1)]
+    for (side, best, step) in
+        [(Bid, i64::MIN + LEVELS, -1), (Bid, i64::MAX, -1), (Ask, i64::MIN, 1), (Ask, i64::MAX - LEVELS, 1)]
     {
         let orders: Vec<_> = (0..LEVELS).map(|number| (side, best + step * number, most)).collect();
         with_book(&orders, |book| {
