@@ -66,7 +66,8 @@ impl<'b> Book<'b> {
     }
 
     /// The level with `levels_ahead` better ones before it: 0 is the best. `None` where the side has no more than
-    /// those. Cost: a short step for each level ahead, and one level.
+    /// those. Cost: a step for each 64 prices of the window or each 7 to 20 levels outside of it; where levels lie between the
+    /// window's ticks or at better prices than it has, a short step for each level ahead.
     #[inline]
     pub fn nth_level(&self, side: Side, levels_ahead: u32) -> Option<LevelView<'b>> {
         if levels_ahead >= self.level_count(side) {

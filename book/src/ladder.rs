@@ -464,6 +464,18 @@ impl Iterator for LadderLevels<'_> {
         let block = &self.blocks[self.leaf as usize];
         Some((block.keys[self.rank], block.slots[self.rank]))
     }
+
+    /// Cost: a step a leaf.
+    #[inline]
+    fn nth(&mut self, mut count: usize) -> Option<Self::Item> {
+        while self.leaf != NONE && count >= self.rank {
+            count -= self.rank;
+            self.leaf = self.blocks[self.leaf as usize].worse;
+            self.rank = if self.leaf == NONE { 0 } else { self.blocks[self.leaf as usize].count as usize };
+        }
+        self.rank -= count.min(self.rank);
+        self.next()
+    }
 }
 
 #[cfg(test)]
@@ -518,7 +530,11 @@ mod tests {
 
         fn check(&self) {
             assert_eq!(self.ladders.validate(self.first), Ok(()));
-            assert!(self.ladders.levels(self.first).eq(self.map.iter().rev().map(|(&key, &level)| (key, level))));
+            let levels = || self.map.iter().rev().map(|(&key, &level)| (key, level));
+            assert!(self.ladders.levels(self.first).eq(levels()));
+            for step in [3, 20, 501] {
+                assert!(self.ladders.levels(self.first).step_by(step).eq(levels().step_by(step)));
+            }
             if self.map.is_empty() {
                 assert_eq!((self.first, blocks_in_use(&self.ladders)), (NONE, 0));
             }

@@ -173,6 +173,29 @@ impl Iterator for Places {
     }
 }
 
+impl Places {
+    /// Passes over as many as `count` places, none of them worse than `worst`; over how many.
+    #[inline]
+    fn skip_from(&mut self, worst: u32, count: usize) -> usize {
+        let mut left = count as u64;
+        for (number, word) in self.0.iter_mut().enumerate().rev() {
+            let first = number as u32 * WORD_BITS;
+            let counted = u64::MAX.checked_shl(worst.saturating_sub(first)).unwrap_or(0);
+            let mut skipped = *word & counted;
+            let places = u64::from(skipped.count_ones());
+            if places > left {
+                (0..places - left).for_each(|_| skipped &= skipped - 1);
+            }
+            *word &= !skipped;
+            left -= u64::from(skipped.count_ones());
+            if left == 0 || counted != u64::MAX {
+                break;
+            }
+        }
+        count - left as usize
+    }
+}
+
 /// What is kept of a side beside its head, for those that have levels outside of their windows.
 #[derive(Clone, Copy, Debug)]
 struct Outside {
@@ -615,6 +638,23 @@ impl Iterator for SideLevels<'_> {
         }
         self.places.next();
         inside
+    }
+
+    /// Passes over whole words of the window and whole blocks of the ladder; step by step only where both have levels.
+    #[inline]
+    fn nth(&mut self, count: usize) -> Option<Self::Item> {
+        let mut count = count - self.places.skip_from(self.head.reach.into(), count);
+        while count > 0 && best_place(self.places.0).is_some() {
+            self.next()?;
+            count -= 1;
+        }
+        if count > 0 && self.outside.take().is_some() {
+            count -= 1;
+        }
+        if count > 0 {
+            self.ladder.nth(count - 1)?;
+        }
+        self.next()
     }
 }
 
