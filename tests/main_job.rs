@@ -317,6 +317,9 @@ fn memory_is_shown_and_nothing_is_built() {
         .stdout;
     assert!(stdout.contains("orders") && stdout.contains("bytes") && stdout.contains("1,000,000,000"), "{stdout}");
     assert!(!directory.exists());
+    let without_input = tickcore().args(["replay", "--memory", "--orders-max", "1000000000"]).succeed().stdout;
+    assert_eq!(without_input, stdout);
+    tickcore().args(["replay", "--orders-max", "1000000000"]).fail(2, &["INPUT"]);
 }
 
 /// The map that is printed is the map that a run can be given, and says the same as none.

@@ -118,7 +118,7 @@ pub(crate) enum Verb {
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
     /// ITCH 5.0 files (plain, gzip or zstd, told by content), run one after the other, or one journal directory.
-    #[arg(required = true, value_name = "INPUT")]
+    #[arg(required_unless_present = "memory", value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
     /// Journal every event into this directory, which must be empty or absent.
     #[arg(long, value_name = "DIR")]
@@ -188,7 +188,7 @@ pub(crate) struct ReplayArgs {
     /// is left and exits with 1. A second interrupt ends it at once.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
     pub(crate) drain_deadline: Duration,
-    /// Print the memory that the books would take, and stop.
+    /// Print the memory that the books would take, and stop. Needs no input, unless a journal's maxima are meant.
     #[arg(long)]
     pub(crate) memory: bool,
     /// Write the latency report into this directory: report.json, report.html, latency.hlog and .hgrm files.

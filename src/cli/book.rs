@@ -67,7 +67,7 @@ pub(crate) fn run(args: &BookArgs) -> Result<ExitCode> {
     let base = select::time_base(&inputs);
     let config = Config {
         cores: Cores::Unpinned,
-        capacity: select::capacity(args.capacity, &inputs, None)?,
+        capacity: select::capacity(args.capacity, Some(&inputs), None)?,
         to: select::parse_time(base, args.at.as_deref(), TimestampNs(u64::MAX))?,
         latency_sample_interval: 0,
         ..Config::default()

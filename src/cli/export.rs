@@ -92,7 +92,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
     let base = select::time_base(&inputs);
     let config = Config {
         cores: Cores::Unpinned,
-        capacity: select::capacity(args.capacity, &inputs, None)?,
+        capacity: select::capacity(args.capacity, Some(&inputs), None)?,
         symbols: args.selection.symbols.clone(),
         latency_sample_interval: 0,
         ..Config::default()

@@ -33,17 +33,19 @@ use tickcore::topology::helper_cores;
 use tickcore::{JournalConfig, LoadedCheckpoint, StrictAnomaly};
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
+    if args.inputs.is_empty() {
+        // Only --memory goes without.
+        return print_memory(args, select::capacity(args.capacity, None, None)?);
+    }
     let cores = select::cores(args.cores.as_ref());
     let helpers = helper_cores(args.topology.into(), shard_map::count(args)?, &cores, args.journal.is_some());
     // A topology that does not fit is for the run to refuse.
     let open = || select::open_inputs(&args.inputs, args.selection.date.as_deref());
     let mut inputs = started_on(helpers.as_deref().unwrap_or_default(), open)?;
     let resumed = resumed_metadata(args);
-    let capacity = select::capacity(args.capacity, &inputs, resumed.as_ref())?;
+    let capacity = select::capacity(args.capacity, Some(&inputs), resumed.as_ref())?;
     if args.memory {
-        let memory = if args.json { format!("{}\n", memory_json(capacity)) } else { memory_table(capacity) };
-        write!(io::stdout(), "{memory}")?;
-        return Ok(ExitCode::SUCCESS);
+        return print_memory(args, capacity);
     }
     let base = select::time_base(&inputs);
     let spread = shard_map::spread(args)?;
@@ -184,6 +186,12 @@ fn shortened(text: &str) -> String {
 fn resumed_metadata(args: &ReplayArgs) -> Option<Metadata> {
     let dir = args.journal.as_ref().filter(|_| args.resume)?;
     tickcore::journal::info(dir).ok().map(|info| info.metadata)
+}
+
+fn print_memory(args: &ReplayArgs, capacity: Capacity) -> Result<ExitCode> {
+    let memory = if args.json { format!("{}\n", memory_json(capacity)) } else { memory_table(capacity) };
+    write!(io::stdout(), "{memory}")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn memory_json(capacity: Capacity) -> Value {

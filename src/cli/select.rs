@@ -36,11 +36,11 @@ pub(crate) fn parse_time(base: TimeBase, text: Option<&str>, absent: TimestampNs
 
 /// Maxima of the command line, or of the journal that is read or `resumed`, or the defaults: those of instruments for each
 /// session, since every one numbers its own.
-pub(crate) fn capacity(args: CapacityArgs, inputs: &Inputs, resumed: Option<&Metadata>) -> Result<Capacity> {
+pub(crate) fn capacity(args: CapacityArgs, inputs: Option<&Inputs>, resumed: Option<&Metadata>) -> Result<Capacity> {
     let mut capacity = Capacity::default();
-    let sessions = u32::try_from(inputs.paths().len()).unwrap_or(u32::MAX);
+    let sessions = inputs.map_or(1, |inputs| u32::try_from(inputs.paths().len()).unwrap_or(u32::MAX));
     capacity.instruments_max = capacity.instruments_max.saturating_mul(sessions).min(Capacity::INSTRUMENTS_LIMIT);
-    if let Some(metadata) = inputs.metadata().or(resumed) {
+    if let Some(metadata) = inputs.and_then(Inputs::metadata).or(resumed) {
         let stored = metadata.capacities;
         let narrow = |what, value: u64| {
             u32::try_from(value).with_context(|| format!("the journal's header states {value} {what}"))
