@@ -32,7 +32,9 @@ struct Block {
     keys: [Key; BLOCK_LEVELS],
     /// Of a leaf, the slots of its levels; of an inner block, the numbers of its children.
     slots: [u32; BLOCK_LEVELS],
-    count: u32,
+    count: u16,
+    /// Blocks between it and its leaves: 0 for a leaf.
+    height: u16,
     /// Neighbours of a leaf; `worse` links free blocks.
     better: u32,
     worse: u32,
@@ -46,6 +48,7 @@ const FREE: Block = Block {
     keys: [Key(0); BLOCK_LEVELS],
     slots: [NONE; BLOCK_LEVELS],
     count: 0,
+    height: 0,
     better: NONE,
     worse: NONE,
     parent: NONE,
@@ -83,7 +86,7 @@ impl Block {
     fn set(&mut self, keys: &[Key], slots: &[u32]) {
         self.keys[..keys.len()].copy_from_slice(keys);
         self.slots[..slots.len()].copy_from_slice(slots);
-        self.count = slots.len() as u32;
+        self.count = slots.len() as u16;
     }
 
     /// The rank of the child of an inner block below which a key is or belongs.
@@ -200,25 +203,35 @@ impl<'a> Ladders<'a> {
         number
     }
 
-    /// Puts a level where [`Ladders::find`] did not find its key. The caller took it from the level pool, which bounds
-    /// the blocks in use.
+    /// Where a level is, if it is in the leaf that [`Ladders::insert`] put it into: levels move when leaves are split, merged
+    /// and filled. Any number will do. Cost: a look at one block, where [`Ladders::find`] goes from one to the next.
     #[inline]
-    pub(crate) fn insert(&mut self, first: &mut u32, position: Option<Position>, key: Key, level: u32) {
+    pub(crate) fn find_in(&self, leaf: u32, level: u32) -> Option<Position> {
+        let block = self.blocks.get(leaf as usize).filter(|block| block.height == 0)?;
+        let rank = block.slots[..block.count()].iter().position(|&slot| slot == level)?;
+        Some(Position { leaf, rank })
+    }
+
+    /// Puts a level where [`Ladders::find`] did not find its key; into which leaf. The caller took it from the level pool,
+    /// which bounds the blocks in use.
+    #[inline]
+    pub(crate) fn insert(&mut self, first: &mut u32, position: Option<Position>, key: Key, level: u32) -> u32 {
         let Some(Position { mut leaf, mut rank }) = position else {
-            *first = self.take();
+            *first = self.take(0);
             self.get_mut(*first).insert(0, key, level);
-            return;
+            return *first;
         };
         if self.get(leaf).is_full() {
             (leaf, rank) = self.split_leaf(first, leaf, rank);
         }
         self.get_mut(leaf).insert(rank, key, level);
+        leaf
     }
 
     /// Splits a full leaf; where the place `rank` in it is afterwards.
     #[cold]
     fn split_leaf(&mut self, first: &mut u32, worse: u32, rank: usize) -> (u32, usize) {
-        let better = self.split(worse, 0);
+        let better = self.split(worse);
         let beyond = self.get(worse).better;
         (self.get_mut(better).worse, self.get_mut(better).better) = (worse, beyond);
         self.get_mut(worse).better = better;
@@ -234,24 +247,25 @@ impl<'a> Ladders<'a> {
         }
     }
 
-    /// Moves the better half of a full block into a new one beside it under the same parent. `height` is 0 for a leaf.
-    fn split(&mut self, worse: u32, height: u32) -> u32 {
+    /// Moves the better half of a full block into a new one beside it under the same parent.
+    fn split(&mut self, worse: u32) -> u32 {
+        let height = self.get(worse).height;
         let parent = match self.get(worse).parent {
             NONE => {
-                let top = self.take();
+                let top = self.take(height + 1);
                 self.get_mut(top).insert(0, Key(i64::MIN), worse);
                 self.get_mut(worse).parent = top;
                 top
             }
             parent if self.get(parent).is_full() => {
-                self.split(parent, height + 1);
+                self.split(parent);
                 self.get(worse).parent
             }
             parent => parent,
         };
-        let better = self.take();
+        let better = self.take(height);
         self.get_mut(better).parent = parent;
-        self.deal(worse, better, BLOCK_LEVELS / 2, height);
+        self.deal(worse, better, BLOCK_LEVELS / 2);
         let low = self.get(better).keys[0];
         let rank = self.get(parent).rank_of(worse) + 1;
         self.get_mut(parent).insert(rank, low, better);
@@ -259,7 +273,8 @@ impl<'a> Ladders<'a> {
     }
 
     /// Deals what two neighbours hold between them anew: the worst `to_worse` for the worse one, the others for the better.
-    fn deal(&mut self, worse: u32, better: u32, to_worse: usize, height: u32) {
+    fn deal(&mut self, worse: u32, better: u32, to_worse: usize) {
+        let height = self.get(worse).height;
         let mut keys = [Key(0); 2 * BLOCK_LEVELS];
         let mut slots = [NONE; 2 * BLOCK_LEVELS];
         let mut count = 0;
@@ -287,7 +302,7 @@ impl<'a> Ladders<'a> {
             return;
         }
         if block.parent != NONE {
-            self.refill(first, leaf, 0);
+            self.refill(first, leaf);
         } else if block.count == 0 {
             *first = NONE;
             self.give_back(leaf);
@@ -296,19 +311,19 @@ impl<'a> Ladders<'a> {
 
     /// Sees to a block that holds too little beside others: it is merged with a neighbour or filled from it.
     #[inline(never)]
-    fn refill(&mut self, first: &mut u32, number: u32, height: u32) {
-        let parent = self.get(number).parent;
+    fn refill(&mut self, first: &mut u32, number: u32) {
+        let Block { parent, height, .. } = *self.get(number);
         let siblings = self.get(parent);
         let rank = siblings.rank_of(number);
         let rank = if rank + 1 < siblings.count() { rank } else { rank.saturating_sub(1) };
         let (worse, better) = (siblings.slots[rank], siblings.slots[rank + 1]);
         let together = self.get(worse).count() + self.get(better).count();
         if together > 2 * BLOCK_LEVELS_MIN {
-            self.deal(worse, better, together / 2, height);
+            self.deal(worse, better, together / 2);
             self.get_mut(parent).keys[rank + 1] = self.get(better).keys[0];
             return;
         }
-        self.deal(worse, better, together, height);
+        self.deal(worse, better, together);
         if height == 0 {
             let beyond = self.get(better).better;
             self.get_mut(worse).better = beyond;
@@ -324,7 +339,7 @@ impl<'a> Ladders<'a> {
         let (count, only) = (siblings.count(), siblings.slots[0]);
         if siblings.parent != NONE {
             if count < BLOCK_LEVELS_MIN {
-                self.refill(first, parent, height + 1);
+                self.refill(first, parent);
             }
         } else if count == 1 {
             self.get_mut(only).parent = NONE;
@@ -337,16 +352,18 @@ impl<'a> Ladders<'a> {
         self.free = number;
     }
 
-    fn take(&mut self) -> u32 {
-        if self.free != NONE {
+    fn take(&mut self, height: u16) -> u32 {
+        let number = if self.free != NONE {
             let number = self.free;
             self.free = self.get(number).worse;
-            self.get_mut(number).worse = NONE;
             number
         } else {
             self.fresh += 1;
             self.fresh - 1
-        }
+        };
+        let block = self.get_mut(number);
+        (block.worse, block.height) = (NONE, height);
+        number
     }
 
     /// The best level of a side that is not empty.
@@ -398,6 +415,9 @@ impl<'a> Ladders<'a> {
         };
         if !(count_min..=BLOCK_LEVELS).contains(&count) {
             return Err("a ladder block holds too little or too much");
+        }
+        if u32::from(block.height) != height {
+            return Err("a ladder block stands higher or less high than it is said to");
         }
         if height > 0 && block.keys[0] != low {
             return Err("a ladder block's own bound differs from the one that its parent has");
@@ -532,6 +552,15 @@ mod tests {
             assert_eq!(self.ladders.validate(self.first), Ok(()));
             let levels = || self.map.iter().rev().map(|(&key, &level)| (key, level));
             assert!(self.ladders.levels(self.first).eq(levels()));
+            for (&key, &level) in self.map.iter().step_by(97) {
+                let Ok((Position { leaf, rank }, _)) = self.ladders.find(self.first, key) else {
+                    panic!("it is there")
+                };
+                for number in 0..self.ladders.blocks.len() as u32 + 1 {
+                    let found = self.ladders.find_in(number, level).map(|position| (position.leaf, position.rank));
+                    assert_eq!(found, (number == leaf).then_some((leaf, rank)));
+                }
+            }
             for step in [3, 20, 501] {
                 assert!(self.ladders.levels(self.first).step_by(step).eq(levels().step_by(step)));
             }
@@ -685,10 +714,11 @@ mod tests {
             }
             pair.check();
         };
-        sees(&mut pair, "too few", &|block| block.count = BLOCK_LEVELS_MIN as u32 - 1);
-        sees(&mut pair, "too many", &|block| block.count = BLOCK_LEVELS as u32 + 1);
+        sees(&mut pair, "too few", &|block| block.count = BLOCK_LEVELS_MIN as u16 - 1);
+        sees(&mut pair, "too many", &|block| block.count = BLOCK_LEVELS as u16 + 1);
         sees(&mut pair, "the order", &|block| block.keys.swap(2, 3));
         sees(&mut pair, "a bound", &|block| block.keys[0] = Key(i64::MAX));
+        sees(&mut pair, "the height", &|block| block.height += 1);
         sees(&mut pair, "the parent", &|block| block.parent = block.parent.wrapping_add(1) % 8);
     }
 }

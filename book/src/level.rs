@@ -99,7 +99,8 @@ pub(crate) struct Level {
 pub(crate) struct Standing {
     pub(crate) key: Key,
     pub(crate) side_of: SideOf,
-    pub(crate) reserved: u32,
+    /// The ladder's leaf where it was put, where it mostly still is.
+    pub(crate) leaf: u32,
 }
 
 #[cfg(test)]

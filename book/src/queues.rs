@@ -285,6 +285,18 @@ impl<'a> Queues<'a> {
         }
     }
 
+    /// The ladder's leaf where a level was put that is from the pool, [`NONE`] for others.
+    #[inline]
+    pub(crate) fn leaf(&self, level: u32) -> u32 {
+        if self.is_of_window(level) { NONE } else { self.standing(level).leaf }
+    }
+
+    pub(crate) fn set_leaf(&mut self, level: u32, leaf: u32) {
+        if !self.is_of_window(level) {
+            self.standing_mut(level).leaf = leaf;
+        }
+    }
+
     /// Puts an order into a free slot, at the tail of a level's queue, which has room for the quantity. Not to be called
     /// when [`Queues::has_all_orders`].
     #[inline(always)]
@@ -350,7 +362,7 @@ impl<'a> Queues<'a> {
             level
         };
         self.make_level(level);
-        *self.standing_mut(level) = Standing { key, side_of, reserved: 0 };
+        *self.standing_mut(level) = Standing { key, side_of, leaf: NONE };
         level
     }
 

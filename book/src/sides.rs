@@ -359,7 +359,8 @@ impl<'a> Sides<'a> {
         let level = queues.take_level(side_of, key);
         let outside = &mut self.outside.as_flattened_mut()[side_of.index()];
         outside.level_count += 1;
-        self.ladders.insert(&mut outside.ladder, position, key, level);
+        let leaf = self.ladders.insert(&mut outside.ladder, position, key, level);
+        queues.set_leaf(level, leaf);
         head.reach = head.reach.max(reach(head, &self.ticks, key));
         Some(level)
     }
@@ -378,7 +379,10 @@ impl<'a> Sides<'a> {
     #[inline(never)]
     fn end_level_of_ladder(&mut self, queues: &mut Queues<'_>, side_of: SideOf, level: u32) {
         let outside = &mut self.outside.as_flattened_mut()[side_of.index()];
-        if let Ok((position, _)) = self.ladders.find(outside.ladder, queues.key_in_ladder(level)) {
+        let position = self.ladders.find_in(queues.leaf(level), level).or_else(|| {
+            self.ladders.find(outside.ladder, queues.key_in_ladder(level)).ok().map(|(position, _)| position)
+        });
+        if let Some(position) = position {
             self.ladders.remove(&mut outside.ladder, position);
             outside.level_count -= 1;
         }
@@ -524,7 +528,8 @@ impl<'a> Sides<'a> {
             }
             if let Err(position) = self.ladders.find(outside.ladder, key) {
                 outside.level_count += 1;
-                self.ladders.insert(&mut outside.ladder, position, key, level);
+                let leaf = self.ladders.insert(&mut outside.ladder, position, key, level);
+                queues.set_leaf(level, leaf);
             }
         }
     }
