@@ -15,7 +15,8 @@ pub enum Anomaly {
     Overfill = 2,
     /// Quantity 0 in an Add, Modify or Replace, no side where one is needed, an unknown kind. No order remains.
     Malformed = 3,
-    /// A maximum of [`Capacity`](crate::Capacity) is reached, or a quantity is above 2³²−1. The order is dropped.
+    /// A maximum of [`Capacity`](crate::Capacity) is reached, or a quantity is above 2³²−1, or would bring its level's total
+    /// above that. The order is dropped.
     Capacity = 4,
     /// The venue's events were lost.
     Gap = 5,

@@ -1,7 +1,7 @@
 //! How much the books can hold: stated at start, never exceeded, never grown.
 
 /// Maxima of everything that books keep. Memory for them is taken at start; what would go beyond them is a counted
-/// [`Capacity`](crate::Anomaly::Capacity) anomaly.
+/// [`Capacity`](crate::Anomaly::Capacity) anomaly. Two more are fixed: an order's quantity and a level's total are at most 2³²−1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Instruments, that is the highest [`InstrumentId`](crate::InstrumentId) that has a book.

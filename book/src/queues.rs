@@ -25,7 +25,8 @@ pub(crate) const WINDOW_LEVELS: u32 = 256;
 const SINGLE_LEVEL_NODES: u32 = 2;
 /// Most windows: with it all nodes of the largest capacity can be numbered.
 const WINDOWS_MAX: u32 = 1 << 20;
-/// Fewest levels of the capacity for each window, so that windows take at most 12 times the memory of the levels' own pool.
+/// Fewest levels of the capacity for each window, so that windows take at most 12 times the memory of the levels' own pool
+/// from 256 levels on.
 const LEVELS_PER_WINDOW: u32 = 16;
 
 const FREE: Order = Order { quantity: 0, level: NONE, ahead: NONE, behind: NONE };
@@ -241,7 +242,7 @@ impl<'a> Queues<'a> {
     }
 
     #[inline]
-    fn level_mut(&mut self, level: u32) -> &mut Level {
+    pub(crate) fn level_mut(&mut self, level: u32) -> &mut Level {
         transmute_mut!(&mut self.nodes[level as usize])
     }
 
@@ -337,6 +338,12 @@ impl<'a> Queues<'a> {
 
     fn make_level(&mut self, level: u32) {
         *self.level_mut(level) = Level { quantity: 0, order_count: 0, last: level, first: level };
+    }
+
+    /// Whether an empty level is as [`Queues::make_level`] leaves it; for the validator.
+    pub(crate) fn is_ready(&self, level: u32) -> bool {
+        let Level { quantity, order_count, last, first } = *self.level(level);
+        (quantity, order_count, last, first) == (0, 0, level, level)
     }
 
     /// The first slot of a window of empty levels for a side, or `None` when all are taken. Cost: 4 KB are written.

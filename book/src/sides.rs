@@ -476,7 +476,12 @@ impl<'a> Sides<'a> {
         let step = self.measure_step(side_of, key, increment);
         let head = &mut self.heads.as_flattened_mut()[side_of.index()];
         head.misses = 0;
-        let number = self.ticks.number(step);
+        // With more ticks than are kept, the one it has goes on.
+        let number = match self.ticks.number(step) {
+            NO_TICK => head.tick,
+            number => number,
+        };
+        let step = self.ticks.step(number);
         let best = head.best_key(side_of).map_or(key, |best| best.max(key));
         let Some(low) = low_for(best, step) else { return };
         if number == NO_TICK {
@@ -588,7 +593,8 @@ fn reach(head: &SideHead, ticks: &Ticks<'_>, key: Key) -> u16 {
     if key < head.low || step == 0 {
         return 0;
     }
-    (key.0.abs_diff(head.low.0) / step + 1).min(WINDOW_LEVELS.into()) as u16
+    // Bounded first: keys at both ends of their range are 2⁶⁴ − 1 apart.
+    (key.0.abs_diff(head.low.0) / step).min(u64::from(WINDOW_LEVELS) - 1) as u16 + 1
 }
 
 /// Moves the orders of a level to an empty one, unless they are more than may be moved.
@@ -696,7 +702,11 @@ impl Sides<'_> {
                 if self.ladders.find(outside.ladder, key).is_ok() {
                     return Err("a level stands in the window and in the ladder");
                 }
-            } else if queues.level(level).order_count != 0 {
+            } else if queues.level(level).order_count == 0 {
+                if !queues.is_ready(level) {
+                    return Err("an empty level of a window is not ready for its first order");
+                }
+            } else {
                 let found = self.ladders.find(outside.ladder, queues.key_in_ladder(level));
                 if found.ok().is_none_or(|(_, found)| found != level) {
                     return Err("a level that keeps its slot is not in the ladder");

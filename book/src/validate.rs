@@ -165,6 +165,16 @@ mod tests {
             let Key(key) = books.queues.key_in_ladder(level);
             books.queues.set_key_in_ladder(level, Key(key - 7));
         })];
+        // The place above the best is empty.
+        let above_the_top: [(&str, Damage); 4] = [
+            ("an empty level with a quantity", |books, _, level| books.queues.level_mut(level + 1).quantity = 1),
+            ("an empty level with a first order", |books, slot, level| books.queues.level_mut(level + 1).first = slot),
+            ("an empty level with a last order", |books, slot, level| books.queues.level_mut(level + 1).last = slot),
+            ("a level that no place knows of", |books, slot, level| {
+                books.queues.remove(slot);
+                books.queues.push_back(slot, level + 1, 10);
+            }),
+        ];
         let at_the_top: [(&str, Damage); 4] = [
             ("no best level", |books, _, _| books.sides.head_mut(BIDS).best_level = NONE),
             ("another best level", |books, _, _| books.sides.head_mut(BIDS).best_level = order_at(books, 3).1),
@@ -175,7 +185,7 @@ mod tests {
         let everywhere = places.iter().flat_map(|&place| everywhere.map(|damage| (place, damage)));
         let all = everywhere
             .chain(in_the_ladder.map(|damage| (LEVELS - 1, damage)))
-            .chain(at_the_top.map(|damage| (0, damage)));
+            .chain(at_the_top.into_iter().chain(above_the_top).map(|damage| (0, damage)));
         for (levels_ahead, (what, damage)) in all {
             let arena = Arena::new(CAPACITY.arena_bytes()).expect("small");
             let mut books = books(&arena);

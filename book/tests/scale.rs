@@ -306,6 +306,64 @@ fn numbers_around_600_million_with_few_that_stay() {
     });
 }
 
+/// A level whose orders are too many to move keeps its slot when the window leaves it behind: the price whose place has the
+/// same slot, a window's width above, is another level.
+#[test]
+fn a_long_queue_keeps_its_slot_beside_the_window() {
+    const LONG: u64 = 300;
+    const WINDOW: i64 = 256;
+    let capacity = Capacity { instruments_max: 1, orders_max: 1_024, levels_max: 1_024 };
+    for (side, way) in [(Side::Bid, 1), (Side::Ask, -1)] {
+        with_books(capacity, |books| {
+            let mut id = 0;
+            let mut put = |books: &mut BothBooks<'_>, ticks: i64| {
+                id += 1;
+                books.apply(&add(ONE, id, side, 5_000 + way * ticks, 1));
+                id
+            };
+            (996..=1_000).rev().for_each(|ticks| _ = put(books, ticks));
+            let long: Vec<u64> = (0..LONG).map(|_| put(books, 990)).collect();
+            let mut higher: Vec<u64> = (1_190..1_206).map(|ticks| put(books, ticks)).collect();
+            for _ in 0..2 {
+                higher.push(put(books, 990 + WINDOW));
+                books.check();
+                put(books, 990);
+                books.check();
+            }
+            assert_eq!(books.queues(ONE, side).len(), 5 + 1 + 16 + 1);
+            let last = OrderId(long[LONG as usize - 1]);
+            assert_eq!(books.fast.queue_position(ONE, last).map(|place| place.orders_ahead), Some(LONG as u32 - 1));
+            // Back to where the long level's place is its own slot.
+            higher.into_iter().for_each(|id| _ = books.apply(&delete(ONE, id)));
+            (861..=900).rev().for_each(|ticks| _ = put(books, ticks));
+            books.check();
+            long.into_iter().for_each(|id| _ = books.apply(&delete(ONE, id)));
+            books.check();
+            put(books, 990 + WINDOW);
+            put(books, 990);
+            books.check();
+        });
+    }
+}
+
+/// A window at one end of the range of keys, and a level at the other.
+#[test]
+fn a_ladder_that_reaches_from_end_to_end() {
+    let capacity = Capacity { instruments_max: 1, orders_max: 64, levels_max: 64 };
+    for (side, worst, far, way) in [(Side::Bid, i64::MIN, i64::MAX, 1), (Side::Ask, i64::MAX, i64::MIN, -1)] {
+        with_books(capacity, |books| {
+            for number in 0..10 {
+                books.apply(&add(ONE, 1 + number, side, worst + way * (192 - number as i64), 1));
+            }
+            books.apply(&add(ONE, 100, side, far, 1));
+            books.apply(&add(ONE, 101, side, far - way, 1));
+            books.check();
+            books.apply(&delete(ONE, 100));
+            books.check();
+        });
+    }
+}
+
 /// Thousands of levels between the ticks of a market that steps up and down, so that its window is centred again and again
 /// over more levels than it has places.
 #[test]
