@@ -199,10 +199,7 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         let begun = sampled.map(|IsAlone(is_alone)| (self.probe.begin(is_alone), is_alone));
         // One call for all: a second copy for sampled events alone would be measured cold.
         let applied = self.books.apply(event);
-        let visible = begun.map(|(begun, is_alone)| {
-            meter.worked_at(begun);
-            self.probe.applied(sequence, begun, is_alone)
-        });
+        let visible = begun.map(|(begun, is_alone)| self.probe.applied(sequence, begun, is_alone));
         if self.is_live
             && self.probe.is_paced()
             && (self.is_first || event.instrument != InstrumentId::ALL)

@@ -41,6 +41,7 @@ impl Turning<'_> {
             {
                 return Err(FeedEnd::Stopped);
             }
+            probe.entered(last.next(), events);
             let known = events.len().min((through.get() - last.get()) as usize);
             last = Sequence(last.get() + events.len() as u64);
             let new = &events[known..];

@@ -12,7 +12,6 @@
 use crate::control::Control;
 use crate::feed_core::BATCH_EVENTS;
 use crate::loops::SHARED_LINES;
-use crate::pace::Schedule;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tickcore_book::{Event, Sequence, TimestampNs};
 use tickcore_journal::Watermarks;
@@ -171,33 +170,49 @@ impl RingStamps {
     }
 }
 
-/// Samples on their way into the histograms: at full speed the lines of those leave the cache from one sample to the next, so
-/// that they are fetched once for many.
+/// Samples on their way into the histograms: stamps as they were taken. At full speed the histograms' lines leave the cache from
+/// one sample to the next, so that they are fetched once for many, between two batches.
 #[derive(Debug)]
 struct Samples<T> {
-    all: Vec<T>,
+    all: Box<[T]>,
+    count: usize,
 }
 
-/// Samples that are recorded together.
-const SAMPLES: usize = 64;
+/// From how many samples on they are recorded, and how many there can be before a batch ends.
+const SAMPLES: usize = 256;
+const SAMPLES_MAX: usize = SAMPLES + SHARED_LINES;
 
-impl<T> Samples<T> {
-    fn new() -> Self {
-        Self { all: Vec::with_capacity(SAMPLES) }
+impl<T: Copy> Samples<T> {
+    /// Room for all that come between two looks at [`Samples::are_many`]. `sample` is any.
+    fn new(sample: T) -> Self {
+        Self { all: vec![sample; SAMPLES_MAX].into_boxed_slice(), count: 0 }
     }
 
-    /// Keeps a sample, and says whether they are to be recorded.
+    /// Keeps a sample.
     #[inline]
-    fn add(&mut self, sample: T) -> bool {
-        if self.all.len() < SAMPLES {
-            self.all.push(sample);
+    fn add(&mut self, sample: T) {
+        debug_assert!(self.count < self.all.len(), "more than {SHARED_LINES} samples since the last look");
+        if let Some(place) = self.all.get_mut(self.count) {
+            *place = sample;
+            self.count += 1;
         }
-        self.all.len() == SAMPLES
+    }
+
+    /// Whether it is time to record them.
+    #[inline]
+    const fn are_many(&self) -> bool {
+        self.count >= SAMPLES
+    }
+
+    /// All samples, which are then forgotten.
+    fn take(&mut self) -> &[T] {
+        let count = core::mem::take(&mut self.count);
+        &self.all[..count]
     }
 }
 
-/// A sampled event up to the ring.
-#[derive(Clone, Copy, Debug)]
+/// Sampled events up to the ring whose stamps are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Fed {
     due: Option<Ticks>,
     begun: Ticks,
@@ -207,19 +222,23 @@ struct Fed {
 }
 
 /// A sampled event from the ring on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Applied {
-    /// `None` when nothing stood between decoding and applying: the stamp is one.
-    came: Option<Ticks>,
+    came: Ticks,
     begun: Ticks,
     visible: Ticks,
     called: Ticks,
 }
 
+impl Applied {
+    /// In the place of when an event came, where nothing stood between decoding and applying it: the stamp is one.
+    const AT_ONCE: Ticks = Ticks(u64::MAX);
+}
+
 /// A sampled event whose BBO is visible.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Visible {
-    came: Option<Ticks>,
+    came: Ticks,
     begun: Ticks,
     /// When that was.
     pub(crate) at: Ticks,
@@ -233,8 +252,11 @@ pub(crate) struct FeedProbe<'r> {
     sampling: Sampling,
     recorder: Option<StageRecorder>,
     stamps: Option<&'r RingStamps>,
-    samples: Samples<Fed>,
+    /// Stamps, and how many events have them.
+    samples: Samples<(Fed, u64)>,
     from: TimestampNs,
+    /// Events up to here are known already: a resumed run only passes them on.
+    known: Sequence,
     is_live: bool,
     begun: Ticks,
     /// When the events at hand were decoded.
@@ -250,15 +272,16 @@ impl<'r> FeedProbe<'r> {
         recorder: Option<StageRecorder>,
         stamps: Option<&'r RingStamps>,
         from: TimestampNs,
+        known: Sequence,
     ) -> Self {
-        let (begun, decoded) = (Ticks::default(), Ticks::default());
-        let (samples, is_live) = (Samples::new(), from == TimestampNs(0));
-        Self { clock, control, sampling, recorder, stamps, samples, from, is_live, begun, decoded }
+        let (begun, decoded, is_live) = (Ticks::default(), Ticks::default(), false);
+        let samples = Samples::new((Fed::default(), 0));
+        Self { clock, control, sampling, recorder, stamps, samples, from, known, is_live, begun, decoded }
     }
 
     /// For a dry run: stamps nothing.
     pub(crate) fn off(clock: &'r Clock, control: &'r Control) -> Self {
-        Self::new(clock, control, Sampling::one_in(0), None, None, TimestampNs(0))
+        Self::new(clock, control, Sampling::one_in(0), None, None, TimestampNs(0), Sequence(0))
     }
 
     /// Decoding begins.
@@ -279,7 +302,7 @@ impl<'r> FeedProbe<'r> {
     #[inline]
     pub(crate) fn decoded(&mut self, first: Sequence, count: usize) {
         if first.get() + count as u64 > self.sampling.next {
-            self.decoded = self.clock.now_fenced();
+            self.decoded = self.clock.now();
         }
     }
 
@@ -300,48 +323,67 @@ impl<'r> FeedProbe<'r> {
         if first.get() + events.len() as u64 > self.sampling.next {
             self.keep(first, events);
         }
-        if let Some(recorder) = &mut self.recorder {
+        self.turn();
+    }
+
+    /// Records what is there when it is much, or when it was asked for, which then is handed over.
+    #[inline]
+    fn turn(&mut self) {
+        let is_asked = self.recorder.as_ref().is_some_and(StageRecorder::is_asked);
+        if is_asked || self.samples.are_many() {
+            self.record();
+        }
+        if is_asked && let Some(recorder) = &mut self.recorder {
             recorder.turn(self.clock);
         }
     }
 
     fn keep(&mut self, first: Sequence, events: &[Event]) {
-        for sequence in self.sampling.among(first, events.len()) {
-            let event = &events[(sequence - first.get()) as usize];
-            self.is_live |= event.exchange_time >= self.from;
-            if !self.is_live {
-                continue;
+        let Self { clock, samples, stamps, from, known, begun, decoded, is_live, .. } = self;
+        let (begun, decoded) = (*begun, *decoded);
+        let event_of = |sequence: u64| &events[(sequence - first.get()) as usize];
+        let entered = |sequence: u64| stamps.map(|stamps| stamps.get(sequence));
+        let sampled = self.sampling.among(first, events.len()).skip_while(|&sequence| {
+            *is_live |= sequence > known.get() && event_of(sequence).exchange_time >= *from;
+            !*is_live
+        });
+        if let Some((start, schedule)) = self.control.schedule() {
+            for sequence in sampled {
+                let due = clock.after(*start, schedule.due_ns(event_of(sequence).exchange_time, sequence));
+                samples.add((Fed { due: Some(due), begun, decoded, entered: entered(sequence) }, 1));
             }
-            let schedule = self.control.schedule();
-            let due = |(start, schedule): &(Ticks, Schedule)| {
-                self.clock.after(*start, schedule.due_ns(event.exchange_time, sequence))
-            };
-            let fed = Fed {
-                due: schedule.map(due),
-                begun: self.begun,
-                decoded: self.decoded,
-                entered: self.stamps.map(|stamps| stamps.get(sequence)),
-            };
-            if self.samples.add(fed) {
-                self.record();
+        } else {
+            // Unless the ring was full meanwhile, all of them went into it at once.
+            let mut together = (Fed { due: None, begun, decoded, entered: None }, 0);
+            for sequence in sampled {
+                let entered = entered(sequence);
+                if entered != together.0.entered {
+                    samples.add(together);
+                    together = (Fed { entered, ..together.0 }, 0);
+                }
+                together.1 += 1;
             }
+            samples.add(together);
         }
-        let last = Sequence(first.get() + events.len() as u64 - 1);
-        self.sampling.takes(last);
+        self.sampling.takes(Sequence(first.get() + events.len() as u64 - 1));
     }
 
+    #[inline(never)]
     fn record(&mut self) {
         let Some(recorder) = &mut self.recorder else { return };
-        for Fed { due, mut begun, mut decoded, entered } in self.samples.all.drain(..) {
+        for &(Fed { due, mut begun, mut decoded, entered }, count) in self.samples.take() {
+            if count == 0 {
+                continue;
+            }
             if let Some(due) = due {
-                recorder.record(TAKEN_UP, self.clock.ns_between(due, begun));
+                recorder.record_repeated(TAKEN_UP, self.clock.ns_between(due, begun), count);
                 // Of several events of a message the later ones are waited for when they have been decoded.
                 begun = begun.max(due);
                 decoded = decoded.max(begun);
             }
-            recorder.record(DECODED, self.clock.ns_between(begun, decoded));
+            recorder.record_repeated(DECODED, self.clock.ns_between(begun, decoded), count);
             if let Some(entered) = entered {
-                recorder.record(PUBLISHED, self.clock.ns_between(decoded, entered));
+                recorder.record_repeated(PUBLISHED, self.clock.ns_between(decoded, entered), count);
             }
         }
     }
@@ -349,9 +391,7 @@ impl<'r> FeedProbe<'r> {
     /// Nothing came: what was recorded can be collected all the same.
     #[inline]
     pub(crate) fn idle(&mut self) {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.turn(self.clock);
-        }
+        self.turn();
     }
 
     /// Leaves what was recorded to the collector.
@@ -387,7 +427,7 @@ impl<'r> BookProbe<'r> {
         is_paced: bool,
     ) -> Self {
         let shares_stamp = is_paced && stamps.is_none();
-        let (samples, decoded) = (Samples::new(), Ticks::default());
+        let (samples, decoded) = (Samples::new(Applied::default()), Ticks::default());
         Self { clock, sampling, recorder, stamps, samples, is_paced, decoded, shares_stamp }
     }
 
@@ -417,37 +457,37 @@ impl<'r> BookProbe<'r> {
     /// A sampled event is about to be applied, alone or with others before it: from when its service counts.
     #[inline]
     pub(crate) fn begin(&self, is_alone: bool) -> Ticks {
-        if self.shares_stamp && is_alone { self.decoded } else { self.clock.now_fenced() }
+        if self.shares_stamp && is_alone { self.decoded } else { self.clock.now() }
     }
 
     /// The BBO of a sampled event is visible.
     #[inline]
     pub(crate) fn applied(&self, sequence: Sequence, begun: Ticks, is_alone: bool) -> Visible {
         let at = self.clock.now();
-        let came = self.stamps.map_or(self.decoded, |stamps| stamps.get(sequence.get()));
-        let shares_stamp = self.shares_stamp && is_alone;
-        Visible { came: (!shares_stamp).then_some(came), begun, at }
+        let came = match self.stamps {
+            Some(stamps) => stamps.get(sequence.get()),
+            None if self.shares_stamp && is_alone => Applied::AT_ONCE,
+            None => self.decoded,
+        };
+        Visible { came, begun, at }
     }
 
     /// The strategy has returned from a sampled event: the stamp.
     #[inline]
     pub(crate) fn called(&mut self, Visible { came, begun, at: visible }: Visible) -> Ticks {
         let called = self.clock.now();
-        if self.samples.add(Applied { came, begun, visible, called }) {
-            self.record_samples();
-        }
+        self.samples.add(Applied { came, begun, visible, called });
         called
     }
 
+    #[inline(never)]
     fn record_samples(&mut self) {
         let Some(recorder) = &mut self.recorder else { return };
-        for Applied { came, begun, visible, called } in self.samples.all.drain(..) {
-            if let Some(came) = came {
-                recorder.record(TAKEN, self.clock.ns_between(came, begun));
-            }
-            recorder.record(APPLIED, self.clock.ns_between(begun, visible));
-            recorder.record(CALLED, self.clock.ns_between(visible, called));
-        }
+        let (samples, clock) = (self.samples.take(), self.clock);
+        let came = samples.iter().filter(|one| one.came != Applied::AT_ONCE);
+        recorder.record_all(TAKEN, came.map(|one| clock.ns_between(one.came, one.begun)));
+        recorder.record_all(APPLIED, samples.iter().map(|one| clock.ns_between(one.begun, one.visible)));
+        recorder.record_all(CALLED, samples.iter().map(|one| clock.ns_between(one.visible, one.called)));
     }
 
     /// The BBO of an event of a paced run became visible so long after the event was due.
@@ -461,7 +501,11 @@ impl<'r> BookProbe<'r> {
     /// A batch is done, or there was none: what was recorded can be collected.
     #[inline]
     pub(crate) fn turn(&mut self) {
-        if let Some(recorder) = &mut self.recorder {
+        let is_asked = self.recorder.as_ref().is_some_and(StageRecorder::is_asked);
+        if is_asked || self.samples.are_many() {
+            self.record_samples();
+        }
+        if is_asked && let Some(recorder) = &mut self.recorder {
             recorder.turn(self.clock);
         }
     }
@@ -678,12 +722,13 @@ mod tests {
         let (clock, control) = (Clock::monotonic(), Control::new(0));
         let events = [Event::new(Kind::Delete, InstrumentId(1), TimestampNs(1)); 150];
         let (recorder, collector) = stages::recorders(&["a_ns", "b_ns", "c_ns"], clock.now());
-        let mut probe = FeedProbe::new(&clock, &control, Sampling::one_in(1), Some(recorder), None, TimestampNs(0));
+        let mut probe =
+            FeedProbe::new(&clock, &control, Sampling::one_in(1), Some(recorder), None, TimestampNs(0), Sequence(40));
         probe.begin();
         probe.decoded(Sequence(1), events.len());
         probe.entered(Sequence(1), &events);
         probe.close();
         let counts: Vec<u64> = values(collector).iter().map(Distribution::count).collect();
-        assert_eq!(counts, [0, 150, 0], "neither paced nor through a ring");
+        assert_eq!(counts, [0, 110, 0], "neither paced nor through a ring, the first 40 known before");
     }
 }

@@ -294,9 +294,11 @@ impl<'r> Run<'r> {
         let counter = |seat: Seat<'_>, counter| self.board.slot(seat.place).get(counter);
         let sequence = |seat| counter(seat, Counter::Sequence);
         // Readers first: they never overtake the writer, so they must not look as if they did.
+        // A journal that was given up reads no more, and nobody waits for it.
         let journal = self.seats(Role::Journal).next();
+        let reading = journal.filter(|_| !self.control.is_unjournaled());
         let read_by_books = self.seats(Role::Book).map(sequence).min().unwrap_or(0);
-        let read = journal.map_or(read_by_books, |journal| sequence(journal).min(read_by_books));
+        let read = reading.map_or(read_by_books, |journal| sequence(journal).min(read_by_books));
         let written = self.seats(Role::Feed).next().map_or(read_by_books, sequence);
         let has_ring = self.config.topology.has_feed_thread() || journal.is_some();
         Moment {
@@ -432,7 +434,8 @@ impl<'r> Run<'r> {
 
     fn feed_probe<'m>(&'m self, measuring: Measuring<'m>, recorder: Option<StageRecorder>) -> FeedProbe<'m> {
         let Measuring { sampling, stamps } = measuring;
-        FeedProbe::new(self.clock, &self.control, sampling, recorder, stamps, self.config.from)
+        let known = self.restart().through();
+        FeedProbe::new(self.clock, &self.control, sampling, recorder, stamps, self.config.from, known)
     }
 
     fn book_probe<'m>(&'m self, measuring: Measuring<'m>, recorder: Option<StageRecorder>) -> BookProbe<'m> {

@@ -4,8 +4,9 @@
 mod common;
 
 use common::day::generated;
+use common::journal::journaled;
+use std::fs;
 use std::hint::black_box;
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::tempdir;
@@ -13,14 +14,13 @@ use tickcore::book::{Capacity, Event, TimestampNs};
 use tickcore::engine::{self, Config};
 use tickcore::feed::batch::EventBatch;
 use tickcore::feed::source::{Counts, Filled, ItchBytes, ItchOptions, Source, SourceError};
-use tickcore::journal::{Metadata, Options, SyncPolicy};
+use tickcore::journal::SyncPolicy;
 use tickcore::latency::Bucket;
 use tickcore::outcome::Outcome;
 use tickcore::pace::Pace;
 use tickcore::pin::{Cores, allowed_cores};
 use tickcore::strategy::{Context, Strategy};
 use tickcore::topology::Topology;
-use tickcore::{JournalConfig, JournalPolicy};
 
 /// Tries of which the median counts, each with and without the delay.
 const TRIES: usize = 5;
@@ -107,14 +107,6 @@ fn config(topology: Topology) -> Config {
         pace: Pace::EventsPerSecond(100_000),
         ..Config::default()
     }
-}
-
-fn journaled(config: Config, directory: &Path) -> Config {
-    let options = Options { staging_bytes: 32 << 20, ..Options::default() };
-    let metadata = Metadata::default();
-    let policy = JournalPolicy::default();
-    let journal = JournalConfig { dir: directory.to_owned(), resume: false, options, metadata, policy };
-    Config { journal: Some(journal), ..config }
 }
 
 fn run<'d>(config: &Config, day: &'d [u8], source: Slow, strategy: Slow) -> Outcome<SlowSource<ItchBytes<'d>>, Slow> {
@@ -217,33 +209,52 @@ fn a_stall_appears_in_its_stage_and_delays_what_waits_behind_it() {
     }
 }
 
-/// A disk whose syncs come late. That writes come late is shown where the journal's probe is tested.
+/// A journal whose writes or syncs come late: it holds them back, until 4096 bytes are together or for some time.
 #[test]
 fn a_slow_disk_appears_in_the_journals_stage_and_nowhere_before() {
     let _alone = alone();
     const LATE: Duration = Duration::from_millis(30);
+    /// So many records are together by then.
+    const WRITE_RECORDS: i64 = 4_096 / 64;
+    const EVENTS_PER_SECOND: i64 = 20_000;
+    const WRITE_NS: i64 = WRITE_RECORDS * 1_000_000_000 / EVENTS_PER_SECOND;
     let scratch = tempdir().unwrap();
     let day = generated(12_000, 200, 5);
     /// Medians of written and durable, and those of the stages before.
     type Medians = ([i64; 2], [i64; STAGES.len()]);
-    let with = |sync: SyncPolicy, name: String| -> Medians {
-        let mut config = journaled(config(Topology::Inline), &scratch.path().join(name));
-        config.journal.iter_mut().for_each(|journal| journal.options.sync = sync);
+    let with = |sync: SyncPolicy, linger: Duration, name: String| -> Medians {
+        let directory = scratch.path().join(name);
+        let mut config = journaled(config(Topology::Inline), &directory);
+        config.pace = Pace::EventsPerSecond(EVENTS_PER_SECOND as u64);
+        config.journal.iter_mut().for_each(|journal| (journal.options.sync, journal.options.linger) = (sync, linger));
         let outcome = run(&config, &day, Slow::default(), Slow::default());
+        fs::remove_dir_all(directory).unwrap();
         let p50 = |name: &str| outcome.stage(name).and_then(|one| one.distribution.summary().p50).unwrap_or(0) as i64;
         (["written_ns", "durable_ns"].map(p50), medians(&outcome))
     };
-    let slow: Vec<_> = (0..TRIES).map(|number| with(SyncPolicy::Every(LATE), format!("slow-{number}"))).collect();
-    let quick: Vec<_> = (0..TRIES).map(|number| with(SyncPolicy::EveryGroup, format!("quick-{number}"))).collect();
-    let longer =
-        |of: &dyn Fn(&Medians) -> i64| median(slow.iter().map(of).collect()) - median(quick.iter().map(of).collect());
+    let tries = |sync: SyncPolicy, linger: Duration, name: &str| -> Vec<Medians> {
+        (0..TRIES).map(|number| with(sync, linger, format!("{name}-{number}"))).collect()
+    };
+    let quick = tries(SyncPolicy::EveryGroup, Duration::ZERO, "quick");
+    let slow_syncs = tries(SyncPolicy::Every(LATE), Duration::ZERO, "slow-syncs");
+    let slow_writes = tries(SyncPolicy::EveryGroup, LATE, "slow-writes");
+    let longer = |slow: &[Medians], of: &dyn Fn(&Medians) -> i64| {
+        median(slow.iter().map(of).collect()) - median(quick.iter().map(of).collect())
+    };
     // Half of it on average, less what a sync took anyway.
-    let durable_ns = longer(&|one| one.0[1]);
-    assert!((5_000_000..45_000_000).contains(&durable_ns), "{durable_ns} ns more until durable");
-    let written_ns = longer(&|one| one.0[0]);
-    assert!(written_ns.abs() < 2_000_000, "{written_ns} ns more until written");
-    for (stage, name) in (0..).zip(STAGES) {
-        let ns = longer(&|one| one.1[stage]);
-        assert!(ns.abs() < TOLERANCE_NS, "{name} is {ns} ns longer with a slow disk");
+    let durable_ns = longer(&slow_syncs, &|one| one.0[1]);
+    assert!((5_000_000..45_000_000).contains(&durable_ns), "slow syncs: {durable_ns} ns more until durable");
+    let written_ns = longer(&slow_syncs, &|one| one.0[0]);
+    assert!(written_ns.abs() < 2_000_000, "slow syncs: {written_ns} ns more until written");
+    // Half of it on average as well.
+    let written_ns = longer(&slow_writes, &|one| one.0[0]);
+    assert!((WRITE_NS / 4..WRITE_NS).contains(&written_ns), "slow writes: {written_ns} ns more until written");
+    let durable_ns = longer(&slow_writes, &|one| one.0[1]);
+    assert!(durable_ns.abs() < WRITE_NS / 4, "slow writes: {durable_ns} ns more from written until durable");
+    for (slow, what) in [(&slow_syncs, "syncs"), (&slow_writes, "writes")] {
+        for (stage, name) in (0..).zip(STAGES) {
+            let ns = longer(slow, &|one| one.1[stage]);
+            assert!(ns.abs() < TOLERANCE_NS, "{name} is {ns} ns longer with slow {what}");
+        }
     }
 }

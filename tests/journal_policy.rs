@@ -81,6 +81,8 @@ fn a_journal_that_fails_stops_the_run_unless_it_is_to_carry_on() {
         command.args(["--pace", "60000", "--journal-ahead", "1", "--journal-failure", policy]);
         let ring = PathBuf::from(format!("/dev/shm/tickcore-test-{policy}-{}.ring", std::process::id()));
         command.arg("--bbo-ring").arg(&ring);
+        let report = scratch.path().join(format!("report-{policy}"));
+        command.arg("--report").arg(&report);
         let reading = thread::spawn(move || flagged_updates(&ring));
         let finished = with_obstacle(&mut command, &directory, 4, "the journal failed");
         let (unflagged, flagged) = reading.join().unwrap();
@@ -101,6 +103,12 @@ fn a_journal_that_fails_stops_the_run_unless_it_is_to_carry_on() {
             assert_eq!(json["end"], "stopped");
         }
         is_a_good_beginning(&directory, &json);
+        let report: Value = serde_json::from_slice(&fs::read(report.join("report.json")).unwrap()).unwrap();
+        let gauges = report["gauges"].as_array().unwrap();
+        let occupancy = gauges.iter().find(|gauge| gauge["name"] == "ring occupancy").unwrap();
+        let lines: Vec<f64> = occupancy["points"].as_array().unwrap().iter().filter_map(|at| at[1].as_f64()).collect();
+        let most = lines.iter().copied().fold(0.0, f64::max);
+        assert!(Some(most) <= occupancy["limit"].as_f64(), "{policy}: a journal that is gone still read: {lines:?}");
     }
     // The control: what is checked above does not hold of a journal that is well.
     let directory = scratch.path().join("well");

@@ -4,20 +4,20 @@
 mod common;
 
 use common::day::generated;
+use common::journal::journaled;
 use std::ops::ControlFlow;
-use std::path::Path;
 use tempfile::tempdir;
 use tickcore::book::Capacity;
+use tickcore::checkpoint::make;
 use tickcore::engine::{self, Config};
 use tickcore::feed::source::{ItchBytes, ItchOptions};
-use tickcore::journal::{Metadata, Options};
+use tickcore::journal::Capacities;
 use tickcore::outcome::{Outcome, StageOutcome};
 use tickcore::pace::Pace;
 use tickcore::pin::Cores;
 use tickcore::shards::ShardMap;
 use tickcore::strategy::NoStrategy;
 use tickcore::topology::Topology;
-use tickcore::{JournalConfig, JournalPolicy};
 
 fn config(topology: Topology, sample_interval: u32) -> Config {
     Config {
@@ -30,14 +30,6 @@ fn config(topology: Topology, sample_interval: u32) -> Config {
         shards: ShardMap::by_hash(if topology == Topology::Sharded { 3 } else { 1 }).unwrap(),
         ..Config::default()
     }
-}
-
-fn journaled(config: Config, directory: &Path) -> Config {
-    let options = Options { staging_bytes: 32 << 20, ..Options::default() };
-    let metadata = Metadata::default();
-    let policy = JournalPolicy::default();
-    let journal = JournalConfig { dir: directory.to_owned(), resume: false, options, metadata, policy };
-    Config { journal: Some(journal), ..config }
 }
 
 fn run<'d>(config: &Config, day: &'d [u8]) -> Outcome<ItchBytes<'d>, Vec<NoStrategy>> {
@@ -127,4 +119,30 @@ fn stages_add_up_to_the_whole() {
     };
     let least = (0..5).map(off_by).fold(f64::MAX, f64::min);
     assert!(least < 0.25, "the parts differ from the whole by {:.0} %", least * 100.0);
+}
+
+#[test]
+fn a_resumed_run_measures_what_is_new() {
+    let scratch = tempdir().unwrap();
+    let day = generated(30_000, 200, 5);
+    for topology in [Topology::Inline, Topology::Pipelined] {
+        let mut config = journaled(config(topology, 7), &scratch.path().join(topology.to_string()));
+        // For digests all of the day would have to go through the books again.
+        config.keeps_digests = false;
+        let Capacity { instruments_max, orders_max, levels_max } = config.capacity;
+        let [instruments_max, orders_max, levels_max] = [instruments_max, orders_max, levels_max].map(u64::from);
+        let capacities = Capacities { instruments_max, orders_max, levels_max };
+        config.journal.iter_mut().for_each(|journal| journal.metadata.capacities = capacities);
+        // The beginning of the day, cut within a message, is what is there when the day is taken up again.
+        let known = run(&config, &day[..day.len() / 3]).events;
+        let journal = config.journal.as_mut().unwrap();
+        make(&journal.dir, NoStrategy, |_, _| {}).unwrap();
+        journal.resume = true;
+        let outcome = run(&config, &day);
+        assert!((1..outcome.events).contains(&known), "{known} of {}", outcome.events);
+        let new = outcome.events / 7 - known / 7;
+        let stages = counts(&outcome);
+        assert_eq!(stages.len(), 8, "{topology}: {stages:?}");
+        assert!(stages.iter().all(|(_, count)| *count == new), "{topology}: {stages:?}, {new} are new");
+    }
 }

@@ -1,10 +1,11 @@
 //! What the integration tests share: the built command, messages made by hand, results of the reference books, generated
-//! days and recorded market data.
+//! days, recorded market data, and runs that keep a journal.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub(crate) mod command;
 pub(crate) mod day;
+pub(crate) mod journal;
 pub(crate) mod market_data;
 pub(crate) mod reference;
 pub(crate) mod wire;

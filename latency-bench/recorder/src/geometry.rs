@@ -30,7 +30,8 @@ impl Geometry {
     }
 
     /// Index of the bucket that `value` is in.
-    pub(crate) fn index_of(self, value: u64) -> usize {
+    #[inline]
+    pub(crate) const fn index_of(self, value: u64) -> usize {
         let bottom_bits = self.unit_bits + self.sub_bucket_bits;
         let value_bits = u64::BITS - (value | ((1 << bottom_bits) - 1)).leading_zeros();
         let doubling = value_bits - bottom_bits;

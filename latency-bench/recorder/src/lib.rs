@@ -1,19 +1,17 @@
-//! A calibrated clock, latency recorders on hdrhistogram, and their reports.
+//! A calibrated clock, latency recorders in HdrHistogram's layout, and their reports.
 //!
-//! A [`Clock`] stamps, a [`Sampler`] says which events are stamped, a [`Recorder`] keeps the differences without
-//! allocating ([`stages`] for several at a time, emptied by interval), and a [`Report`] turns them into tables, JSON,
-//! HdrHistogram's file formats and a page. Nothing here knows the engine: what is measured between which two points is the
-//! caller's affair.
+//! A [`Clock`] stamps, a [`Recorder`] keeps the differences without allocating ([`stages`] for several at a time, emptied by
+//! interval), and a [`Report`] turns them into tables, JSON, HdrHistogram's file formats and a page. Nothing here knows the
+//! engine: which events are measured, and between which two points, is the caller's affair.
 //!
 //! ```
-//! use tickcore_latency::{Clock, Recorder, Sampler};
+//! use tickcore_latency::{Clock, Recorder};
 //!
 //! let clock = Clock::calibrate();
-//! let mut sampler = Sampler::new(64);
 //! let mut recorder = Recorder::new();
-//! for _ in 0..640 {
-//!     if sampler.is_due() {
-//!         let start = clock.now_fenced();
+//! for event in 1..=640 {
+//!     if event % 64 == 0 {
+//!         let start = clock.now();
 //!         // the work
 //!         recorder.record(clock.ns_between(start, clock.now()));
 //!     }
@@ -35,7 +33,6 @@ mod load;
 mod readable;
 mod recorder;
 mod report;
-mod sampler;
 pub mod stages;
 
 pub use calibration::{Calibration, CalibrationFigure};
@@ -49,4 +46,3 @@ pub use report::{
     Counter, Gauge, MAX_REPORT_BYTES, Origin, Report, ReportError, SCHEMA, SCHEMA_VERSION, Stage, StageInterval, Stall,
     Stalls, load_table, percentile_plot, printable, read_report, text_table, write_html, write_report,
 };
-pub use sampler::Sampler;

@@ -1,13 +1,17 @@
 //! Keeps latencies, as a histogram of fixed size.
 //!
-//! A value within the range is kept to three significant digits, in memory that is taken once (about 220 KB, of which a
-//! run touches what its values need). A value beyond the range is counted and the largest value is kept exactly, so
-//! nothing is lost or clamped unseen: a percentile that falls among such values is given as the largest value.
-//! Recording takes about a nanosecond, and is the same for every value.
+//! A value within the range is kept to three significant digits in HdrHistogram's layout, in memory that is taken and touched
+//! once, 221 KB. A value beyond the range is counted and the largest value is kept exactly, so nothing is lost or clamped
+//! unseen: a percentile that falls among such values is given as the largest value. Recording takes about a nanosecond, and
+//! is the same for every value: an index and a count. What else a histogram knows is made of the counts when somebody asks.
 
 use crate::distribution::{Bucket, Distribution};
-use hdrhistogram::Histogram;
+use crate::geometry::Geometry;
+use core::hint::black_box;
 use serde::{Deserialize, Serialize};
+
+/// The layout.
+const GEOMETRY: Geometry = Geometry::NANOSECONDS;
 
 /// Percentiles of a summary, in parts of 10,000: p50, p90, p99, p99.9, p99.99.
 const SUMMARY_PARTS: [u64; 5] = [5_000, 9_000, 9_900, 9_990, 9_999];
@@ -15,7 +19,10 @@ const SUMMARY_PARTS: [u64; 5] = [5_000, 9_000, 9_900, 9_990, 9_999];
 /// A histogram of latencies in nanoseconds.
 #[derive(Clone, Debug)]
 pub struct Recorder {
-    histogram: Histogram<u64>,
+    /// Values of each bucket.
+    counts: Box<[u64]>,
+    /// All values, those beyond the range included.
+    recorded: u64,
     beyond_range: u64,
     /// Exact, beyond the range or not; 0 while nothing was recorded.
     max_ns: u64,
@@ -61,37 +68,73 @@ impl Recorder {
     /// An empty recorder. The only allocation of its life.
     #[must_use]
     pub fn new() -> Self {
-        let histogram = Histogram::new_with_bounds(1, Self::RANGE_MAX_NS, Self::SIGNIFICANT_DIGITS)
-            .expect("the bounds are constants that hdrhistogram takes: 1 ≤ low, 2 × low ≤ high, digits ≤ 5");
-        Self { histogram, beyond_range: 0, max_ns: 0 }
+        let count = GEOMETRY.index_of(Self::RANGE_MAX_NS) + 1;
+        // Not zeros at first: memory of zeros is only promised, and would be had page by page while something is measured.
+        let mut counts = black_box(vec![u64::MAX; count]).into_boxed_slice();
+        counts.fill(0);
+        Self { counts, recorded: 0, beyond_range: 0, max_ns: 0 }
     }
 
     /// Keeps one value. Never allocates, never fails.
     #[inline]
     pub fn record(&mut self, latency_ns: u64) {
+        self.record_repeated(latency_ns, 1);
+    }
+
+    /// Keeps the same value `count` times.
+    #[inline]
+    pub fn record_repeated(&mut self, latency_ns: u64, count: u64) {
         self.max_ns = self.max_ns.max(latency_ns);
-        if latency_ns > Self::RANGE_MAX_NS || self.histogram.record(latency_ns).is_err() {
-            self.beyond_range += 1;
+        self.recorded = self.recorded.saturating_add(count);
+        let place = self.counts.get_mut(GEOMETRY.index_of(latency_ns));
+        match place.filter(|_| latency_ns <= Self::RANGE_MAX_NS) {
+            Some(place) => *place = place.saturating_add(count),
+            None => self.beyond_range = self.beyond_range.saturating_add(count),
         }
+    }
+
+    /// Keeps several values: cheaper than one by one.
+    #[inline]
+    pub fn record_all(&mut self, latencies_ns: impl IntoIterator<Item = u64>) {
+        let (mut recorded, mut max_ns) = (0_u64, self.max_ns);
+        for latency_ns in latencies_ns {
+            recorded += 1;
+            max_ns = max_ns.max(latency_ns);
+            let place = self.counts.get_mut(GEOMETRY.index_of(latency_ns));
+            match place.filter(|_| latency_ns <= Self::RANGE_MAX_NS) {
+                Some(place) => *place = place.saturating_add(1),
+                None => self.beyond_range = self.beyond_range.saturating_add(1),
+            }
+        }
+        self.recorded = self.recorded.saturating_add(recorded);
+        self.max_ns = max_ns;
     }
 
     /// Adds all values of `other`.
     pub fn merge(&mut self, other: &Self) {
-        self.histogram.add(&other.histogram).expect("every recorder has the same bounds");
+        self.counts.iter_mut().zip(&other.counts).for_each(|(ours, theirs)| *ours += theirs);
+        self.recorded += other.recorded;
         self.beyond_range += other.beyond_range;
         self.max_ns = self.max_ns.max(other.max_ns);
     }
 
     /// Forgets everything and keeps the memory.
     pub fn clear(&mut self) {
-        self.histogram.clear();
+        let used = self.used();
+        self.counts[..used].fill(0);
+        self.recorded = 0;
         self.beyond_range = 0;
         self.max_ns = 0;
     }
 
+    /// Buckets up to the last that can have something in it.
+    fn used(&self) -> usize {
+        (GEOMETRY.index_of(self.max_ns) + 1).min(self.counts.len())
+    }
+
     /// Values recorded, those beyond the range included.
     pub fn count(&self) -> u64 {
-        self.histogram.len() + self.beyond_range
+        self.recorded
     }
 
     /// Values above [`Recorder::RANGE_MAX_NS`].
@@ -101,7 +144,7 @@ impl Recorder {
 
     /// Largest value, exactly, or `None` when nothing was recorded.
     pub fn max_ns(&self) -> Option<u64> {
-        (self.count() > 0).then_some(self.max_ns)
+        (self.recorded > 0).then_some(self.max_ns)
     }
 
     /// The usual percentiles. Each is the upper end of its histogram bucket, so it is at most one part in 1,000 above
@@ -112,20 +155,25 @@ impl Recorder {
 
     /// What was recorded, as reports store and show it. Allocates: not for the hot path.
     pub fn distribution(&self) -> Distribution {
-        let within = self.histogram.iter_recorded().map(|bucket| Bucket {
-            value_ns: bucket.value_iterated_to().min(self.max_ns),
-            count: bucket.count_at_value(),
-        });
-        Distribution::new(within.collect(), self.beyond_range, self.max_ns)
+        Distribution::new(self.buckets().collect(), self.beyond_range, self.max_ns)
             .expect("a histogram's buckets ascend, and no value is above the largest")
+    }
+
+    /// Every bucket with values in it, ascending, by its upper end or the largest value.
+    fn buckets(&self) -> impl Iterator<Item = Bucket> {
+        let filled = self.counts[..self.used()].iter().enumerate().filter(|(_, count)| **count > 0);
+        filled.map(|(index, &count)| {
+            let (_, value_ns) = GEOMETRY.range_of(index).expect("the range is far below 64 bits");
+            Bucket { value_ns: value_ns.min(self.max_ns), count }
+        })
     }
 
     /// Every bucket with values in it, ascending, and at the end the values beyond the range.
     pub(crate) fn cumulated(&self) -> impl Iterator<Item = Cumulated> {
         let mut count = 0;
-        let within = self.histogram.iter_recorded().map(move |bucket| {
-            count += bucket.count_at_value();
-            Cumulated { value_ns: bucket.value_iterated_to().min(self.max_ns), count }
+        let within = self.buckets().map(move |bucket| {
+            count += bucket.count;
+            Cumulated { value_ns: bucket.value_ns, count }
         });
         let beyond = (self.beyond_range > 0).then(|| Cumulated { value_ns: self.max_ns, count: self.count() });
         within.chain(beyond)
@@ -159,6 +207,7 @@ pub(crate) fn summarise(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hdrhistogram::Histogram;
     use proptest::prelude::*;
 
     fn recorder_of(values: &[u64]) -> Recorder {
@@ -223,6 +272,24 @@ mod tests {
             prop_assert_eq!(summary.count, sorted.len() as u64);
             let beyond_range = sorted.iter().filter(|&&value| value > Recorder::RANGE_MAX_NS).count();
             prop_assert_eq!(summary.beyond_range, beyond_range as u64);
+        }
+
+        /// The naive twin: the histogram that everybody knows.
+        #[test]
+        fn buckets_are_those_of_the_hdrhistogram_crate(values in values(), times in 1_u64..4) {
+            let mut recorder = Recorder::new();
+            let mut theirs = Histogram::<u64>::new_with_bounds(1, Recorder::RANGE_MAX_NS, 3).unwrap();
+            for &value in &values {
+                recorder.record_repeated(value, times);
+                if value <= Recorder::RANGE_MAX_NS {
+                    theirs.record_n(value, times).unwrap();
+                }
+            }
+            let largest = values.iter().copied().max().unwrap();
+            let theirs = theirs.iter_recorded().map(|one| (one.value_iterated_to().min(largest), one.count_at_value()));
+            let distribution = recorder.distribution();
+            let ours = distribution.buckets().iter().map(|bucket| (bucket.value_ns, bucket.count));
+            prop_assert!(ours.eq(theirs));
         }
 
         #[test]

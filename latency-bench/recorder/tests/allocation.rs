@@ -4,7 +4,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use tickcore_latency::{Clock, Recorder, Sampler, stages};
+use tickcore_latency::{Clock, Recorder, stages};
 
 thread_local! {
     /// Calls to the allocator by this thread. `const` and without a destructor: reading it allocates nothing itself.
@@ -57,17 +57,15 @@ fn calls_during(work: impl FnOnce()) -> u64 {
 fn measuring_does_not_touch_the_allocator() {
     let clock = Clock::calibrate();
     let (mut recorder, mut other) = (Recorder::new(), Recorder::new());
-    let mut sampler = Sampler::new(3);
     let calls = calls_during(|| {
         for shift in 0..64 {
             for value in [1_u64 << shift, (1 << shift) - 1, u64::MAX >> shift] {
-                if sampler.is_due() {
-                    let start = clock.now_fenced();
-                    other.record(clock.ns_between(start, clock.now()));
-                }
+                let start = clock.now_fenced();
                 recorder.record(value);
+                other.record(clock.ns_between(start, clock.now()));
             }
         }
+        recorder.record_all((0..100).map(|shift| u64::MAX >> (shift % 64)));
         recorder.merge(&other);
         assert!(recorder.summary().beyond_range > 0);
         recorder.clear();
@@ -85,10 +83,12 @@ fn recording_stages_and_handing_them_over_does_not_touch_the_allocator() {
             for shift in 0..64 {
                 recorder.record(shift % 2, u64::MAX >> shift);
             }
-            assert!(recorder.turn(&clock));
+            recorder.record_repeated(0, 7, 3);
+            recorder.record_all(0, [8; 5]);
+            assert!(recorder.is_asked() && recorder.turn(&clock));
         });
         assert_eq!(calls, 0, "round {round}");
-        assert_eq!(collector.take().expect("it was handed over").stages[0].count(), 32);
+        assert_eq!(collector.take().expect("it was handed over").stages[0].count(), 40);
     }
 }
 

@@ -18,10 +18,10 @@
 //! assert_eq!(measured[1].distribution.count(), 1);
 //! ```
 //!
-//! All memory is taken at start: two recorders of 220 KB for each stage, of which a run touches what its values need. On the
-//! recording path there is no lock, no allocation and no atomic operation; [`StageRecorder::turn`], called once a batch, is
-//! one load of a flag that changes once an interval. On a 2-core virtual server a value costs 3.2 ns (a lone [`Recorder`]
-//! 2.3 ns), a turn 0.3 ns, a turn that hands over 40 ns, and for the collecting thread taking an interval of five stages 0.1 ms.
+//! All memory is taken and touched at start: two recorders of 221 KB for each stage. On the recording path there is no lock, no
+//! allocation and no atomic operation; [`StageRecorder::turn`], called once a batch, is one load of a flag that changes once an
+//! interval. On a 2-core virtual server a value costs 1.8 ns (a lone [`Recorder`] 1.2 ns, of many at a time 0.9 ns), a turn
+//! 0.25 ns, a turn that hands over 30 ns, and for the collecting thread taking an interval of five stages 4 µs and more.
 
 mod history;
 pub mod swap;
@@ -91,6 +91,31 @@ impl StageRecorder {
     #[inline(always)]
     pub fn record(&mut self, stage: usize, latency_ns: u64) {
         self.banks.with(|bank| bank.recorders[stage].record(latency_ns));
+    }
+
+    /// Keeps one value of a stage `count` times.
+    ///
+    /// # Panics
+    /// If there is no such stage.
+    #[inline]
+    pub fn record_repeated(&mut self, stage: usize, latency_ns: u64, count: u64) {
+        self.banks.with(|bank| bank.recorders[stage].record_repeated(latency_ns, count));
+    }
+
+    /// Keeps several values of a stage: cheaper than one by one.
+    ///
+    /// # Panics
+    /// If there is no such stage.
+    #[inline]
+    pub fn record_all(&mut self, stage: usize, latencies_ns: impl IntoIterator<Item = u64>) {
+        self.banks.with(|bank| bank.recorders[stage].record_all(latencies_ns));
+    }
+
+    /// Whether the collector asked for what was recorded: the next turn hands it over, so this is the time to record what is still
+    /// to be recorded. Costs a load.
+    #[inline]
+    pub fn is_asked(&self) -> bool {
+        self.banks.is_asked()
     }
 
     /// To be called now and then, once a batch: hands over what was recorded if the collector asked for it. Costs a load;

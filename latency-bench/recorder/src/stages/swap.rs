@@ -85,10 +85,16 @@ impl<T> Writer<T> {
         self.shared.values[self.active].with_mut(|value| work(unsafe { &mut *value }))
     }
 
+    /// Whether the reader asked.
+    #[inline]
+    pub fn is_asked(&self) -> bool {
+        self.shared.is_asked.load(Ordering::Acquire)
+    }
+
     /// If the reader asked: `seal`s the writer's value, gives it to the reader and goes on with the other one.
     #[inline]
     pub fn turn(&mut self, seal: impl FnOnce(&mut T)) -> bool {
-        if !self.shared.is_asked.load(Ordering::Acquire) {
+        if !self.is_asked() {
             return false;
         }
         self.with(seal);

@@ -2,9 +2,10 @@
 //! without, against the plain pipeline that most people write first.
 //!
 //! The naive book goes through the day first; every topology must come to its digest, and every timed run to its sum of BBO
-//! changes. In each round all variants take their turn, and a ratio is the median of the rounds' ratios. Paced runs fill the books
-//! with the first half of the day and are measured behind it, as is the card `book`'s one message at a time (its single mode),
-//! which is measured here as well, with its empty loop: what that has in its tail is the machine's.
+//! changes. In each round all variants take their turn, most of them several times ([`TURNS`]), and a ratio is the median of the
+//! ratios of all turns: each is of runs that stood side by side. Paced runs fill the books with the first half of the day and
+//! are measured behind it, as is the card `book`'s one message at a time (its single mode), which is measured here as
+//! well, with its empty loop: what that has in its tail is the machine's.
 
 mod runs;
 
@@ -16,7 +17,7 @@ use crate::source_hash::fnv1a;
 use crate::statistics::median;
 use crate::{naive, plain};
 use anyhow::{Context as _, ensure};
-use runs::{Expected, Found, PlainFound, Run};
+use runs::{Expected, Found, Jitter, PlainFound, Run};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tickcore::pace::Pace;
@@ -37,7 +38,11 @@ pub(super) const CARD: Card = Card {
 const DAY_INSTRUMENTS: u32 = 8_000;
 const DAY_SEED: u64 = 1;
 
-/// Messages of a paced run at most, and the share of the day that they take at most.
+/// Turns of a round. One second of a virtual machine that others use has a pause of some milliseconds in it as often as not, and
+/// with that another p99: so a second is measured in parts, of which most have none.
+const TURNS: u64 = 3;
+
+/// Messages of the paced runs of a round at most, and the share of the day that they take at most.
 const PACED_MAX: u64 = 1_000_000;
 const PACED_DIVISOR: u64 = 4;
 
@@ -62,23 +67,50 @@ struct Plan {
     shape: Option<Pace>,
 }
 
+/// Runs at full speed that stood side by side.
+#[derive(Debug)]
+struct Full {
+    off: [Found; 2],
+    sampled: [Found; 2],
+    every: Found,
+    journaled: Found,
+}
+
+impl Full {
+    /// The mean of two runs.
+    fn mean_ns(both: &[Found; 2]) -> f64 {
+        both.iter().map(|one| one.ns_per_event).sum::<f64>() / 2.0
+    }
+
+    fn off_ns(&self) -> f64 {
+        Self::mean_ns(&self.off)
+    }
+
+    fn sampled_ns(&self) -> f64 {
+        Self::mean_ns(&self.sampled)
+    }
+}
+
+/// Paced runs that stood side by side.
+#[derive(Debug)]
+struct Paced {
+    inline: Found,
+    pipelined: Option<Found>,
+    inline_journaled: Found,
+    slow: Found,
+    plain_slow: PlainFound,
+    single: SingleResult,
+}
+
 /// What one round found.
 #[derive(Debug)]
 struct Round {
-    off: Found,
-    sampled: Found,
-    every: Found,
+    full: Vec<Full>,
+    paced: Vec<Paced>,
     pipelined: Found,
-    journaled: Found,
     pipelined_journaled: Option<Found>,
     plain: PlainFound,
-    inline_paced: Found,
-    pipelined_paced: Option<Found>,
-    inline_journaled_paced: Found,
-    slow: Found,
-    plain_slow: PlainFound,
     shaped: Option<(Found, Option<Found>)>,
-    single: SingleResult,
 }
 
 fn run(settings: &Settings) -> anyhow::Result<Scorecard> {
@@ -92,7 +124,7 @@ fn run(settings: &Settings) -> anyhow::Result<Scorecard> {
             Day::generate(settings.messages, DAY_INSTRUMENTS, DAY_SEED)?
         }
     };
-    let paced_messages = PACED_MAX.min(day.messages / PACED_DIVISOR);
+    let paced_messages = PACED_MAX.min(day.messages / PACED_DIVISOR) / TURNS;
     let (rounds, shape) = (settings.rounds, settings.pace);
     measure(&Plan { day, capacity: Capacity::default(), rounds, paced_messages, shape }, |step| eprintln!("{step} …"))
 }
@@ -152,7 +184,8 @@ fn measure(plan: &Plan, progress: impl Fn(&str)) -> anyhow::Result<Scorecard> {
         progress(&format!("round {number} of {}", plan.rounds));
         rounds.push(round(plan, &expected, &expected_slow, &cores, &scratch.0)?);
     }
-    machine.huge_pages_bytes = rounds.iter().map(|round| round.off.huge_page_bytes).max().unwrap_or(0);
+    let fulls = rounds.iter().flat_map(|round| &round.full);
+    machine.huge_pages_bytes = fulls.map(|full| full.off[0].huge_page_bytes).max().unwrap_or(0);
     Ok(Scorecard {
         card: CARD.name,
         machine,
@@ -178,21 +211,33 @@ fn round(
     let shaped =
         |pace| Ok::<_, anyhow::Error>((ours(Run::paced(Inline, pace))?, pipelined(Run::paced(Pipelined, pace))?));
     let interval_ns = 1_000_000_000 / SLOW_PER_SECOND;
+    let full = |_| {
+        let interval = |interval| ours(Run::at_full_speed(Inline, interval));
+        // There and back: who is first and who is last has the same share in both.
+        let there = [interval(0)?, interval(64)?];
+        let journaled = ours(Run::at_full_speed(Inline, 64).journaled(scratch))?;
+        let every = interval(1)?;
+        let [sampled_back, off_back] = [interval(64)?, interval(0)?];
+        let [off, sampled] = there;
+        Ok::<_, anyhow::Error>(Full { off: [off, off_back], sampled: [sampled, sampled_back], journaled, every })
+    };
+    let paced = |_| {
+        Ok::<_, anyhow::Error>(Paced {
+            inline: ours(Run::paced(Inline, fast))?,
+            single: single_mode(plan, cores)?,
+            pipelined: pipelined(Run::paced(Pipelined, fast))?,
+            inline_journaled: ours(Run::paced(Inline, fast).journaled(scratch))?,
+            slow: runs::ours(&plan.day, plan.capacity, expected_slow, &slow)?,
+            plain_slow: runs::plain(&plan.day, expected_slow, Some(interval_ns), cores, scratch)?,
+        })
+    };
     Ok(Round {
-        off: ours(Run::at_full_speed(Inline, 0))?,
-        sampled: ours(Run::at_full_speed(Inline, 64))?,
-        every: ours(Run::at_full_speed(Inline, 1))?,
+        full: (0..TURNS).map(full).collect::<Result<_, _>>()?,
         pipelined: ours(Run::at_full_speed(if has_two { Pipelined } else { Inline }, 64))?,
-        journaled: ours(Run::at_full_speed(Inline, 64).journaled(scratch))?,
         pipelined_journaled: pipelined(Run::at_full_speed(Pipelined, 64).journaled(scratch))?,
         plain: runs::plain(&plan.day, expected, None, cores, scratch)?,
-        inline_paced: ours(Run::paced(Inline, fast))?,
-        pipelined_paced: pipelined(Run::paced(Pipelined, fast))?,
-        inline_journaled_paced: ours(Run::paced(Inline, fast).journaled(scratch))?,
-        slow: runs::ours(&plan.day, plan.capacity, expected_slow, &slow)?,
-        plain_slow: runs::plain(&plan.day, expected_slow, Some(interval_ns), cores, scratch)?,
+        paced: (0..TURNS).map(paced).collect::<Result<_, _>>()?,
         shaped: plan.shape.map(shaped).transpose()?,
-        single: single_mode(plan, cores)?,
     })
 }
 
@@ -223,15 +268,15 @@ fn description(plan: &Plan, expected: &Expected, rounds: &[Round]) -> Vec<(&'sta
         ("stream_digest", hex(expected.stream_digest)),
         ("rounds", json!(plan.rounds)),
         ("pace", json!(plan.shape.map(|pace| pace.to_string()))),
-        ("journal_backend", json!(rounds.first().and_then(|round| round.journaled.journal_backend.clone()))),
+        ("journal_backend", json!(rounds[0].full[0].journaled.journal_backend)),
         ("naive_source", hex(fnv1a(naive::SOURCE))),
         ("plain_source", hex(fnv1a(plain::SOURCE))),
     ]
 }
 
-/// The median over the rounds that have a value.
-fn over(rounds: &[Round], value: impl Fn(&Round) -> Option<f64>) -> Option<f64> {
-    let values: Vec<f64> = rounds.iter().filter_map(value).collect();
+/// The median over the turns or rounds that have a value.
+fn over<T>(all: &[T], value: impl Fn(&T) -> Option<f64>) -> Option<f64> {
+    let values: Vec<f64> = all.iter().filter_map(value).collect();
     (!values.is_empty()).then(|| median(values))
 }
 
@@ -240,76 +285,83 @@ fn ns(value: Option<u64>) -> Option<f64> {
 }
 
 /// One percentile over another, a nanosecond at least below.
-fn ratio(one: Option<u64>, other: Option<u64>) -> Option<f64> {
+fn over_least(one: Option<u64>, other: Option<u64>) -> Option<f64> {
     Some(one? as f64 / other?.max(1) as f64)
 }
 
 fn figures(plan: &Plan, rounds: &[Round], cores: usize) -> Vec<Figure> {
     use Better::{Higher, Lower};
-    let figure = |name, unit, better, goal: Option<f64>, value: &dyn Fn(&Round) -> Option<f64>| {
-        let figure = match over(rounds, value) {
-            Some(value) => Figure::new(name, value, unit, better),
-            None if cores < 2 => Figure::skipped(name, unit, better, "needs two cores".to_owned()),
-            None => Figure::skipped(name, unit, better, "the day is too short".to_owned()),
-        };
-        goal.map_or(figure.clone(), |goal| figure.with_goal(goal))
+    let figure = |name, unit, better, value: Option<f64>| match value {
+        Some(value) => Figure::new(name, value, unit, better),
+        None if cores < 2 => Figure::skipped(name, unit, better, "needs two cores".to_owned()),
+        None => Figure::skipped(name, unit, better, "the day is too short".to_owned()),
     };
-    let single = |round: &Round| round.single.ours.since_due.summary();
-    let empty = |round: &Round| round.single.empty.since_due.summary();
-    let due_ratio = |round: &Round| ratio(round.inline_paced.tick_to_bbo.p99, single(round).p99);
-    let service_ratio = |round: &Round| ratio(round.inline_paced.service.p99, round.single.ours.service.summary().p99);
-    let stamp_ns = |round: &Round| Some((round.every.ns_per_event - round.off.ns_per_event) / STAMPS_INLINE);
-    let pipelined = |round: &Round| round.pipelined_paced.as_ref().map(|found| found.tick_to_bbo);
+    let fulls: Vec<&Full> = rounds.iter().flat_map(|round| &round.full).collect();
+    let paced: Vec<&Paced> = rounds.iter().flat_map(|round| &round.paced).collect();
+    let full = |name: &'static str, better, value: &dyn Fn(&Full) -> f64| {
+        let unit = if name.ends_with("_ns") || name.ends_with("_per_event") { "ns" } else { "ratio" };
+        figure(name, unit, better, over(&fulls, |full| Some(value(full))))
+    };
+    let time =
+        |name, value: &dyn Fn(&Paced) -> Option<u64>| figure(name, "ns", Lower, over(&paced, |one| ns(value(one))));
+    let ratio =
+        |name, value: &dyn Fn(&Paced) -> Option<f64>| figure(name, "ratio", Lower, over(&paced, |one| value(one)));
+    let of_round = |name, unit, better, value: &dyn Fn(&Round) -> Option<f64>| {
+        figure(name, unit, better, over(rounds, |round| value(round)))
+    };
+    let single = |one: &Paced| one.single.ours.since_due.summary();
+    let single_service = |one: &Paced| one.single.ours.service.summary();
+    let empty = |one: &Paced| one.single.empty.since_due.summary();
+    let pipelined = |one: &Paced| one.pipelined.as_ref().map(|found| found.tick_to_bbo);
+    let journaled_ns = |round: &Round| over(&round.full, |full| Some(full.journaled.ns_per_event));
     let beside = |round: &Round| Some(round.pipelined.ns_per_event / round.pipelined_journaled.as_ref()?.ns_per_event);
     let mut figures = vec![
-        figure("probes_sampled_over_off", "ratio", Higher, Some(0.98), &|round| {
-            Some(round.off.ns_per_event / round.sampled.ns_per_event)
-        }),
-        figure("probe_cost_per_stamp_ns", "ns", Lower, Some(16.0), &stamp_ns),
-        figure("inline_p50_ns", "ns", Lower, Some(150.0), &|round| ns(round.inline_paced.tick_to_bbo.p50)),
-        figure("inline_p99_over_single_p99", "ratio", Lower, Some(1.25), &due_ratio),
-        figure("pipelined_p50_ns", "ns", Lower, Some(350.0), &|round| ns(pipelined(round)?.p50)),
-        figure("journaled_over_unjournaled", "ratio", Higher, Some(0.9), &|round| {
-            Some(round.sampled.ns_per_event / round.journaled.ns_per_event)
-        }),
-        figure("throughput_over_plain", "ratio", Higher, Some(10.0), &|round| {
-            Some(round.plain.ns_per_message / round.journaled.ns_per_event)
-        }),
-        figure("p99_over_plain", "ratio", Lower, Some(0.1), &|round| {
-            ratio(round.slow.tick_to_bbo.p99, round.plain_slow.since_due.p99)
-        }),
+        full("probes_sampled_over_off", Higher, &|one| one.off_ns() / one.sampled_ns()).with_goal(0.98),
+        full("probe_cost_per_stamp_ns", Lower, &|one| (one.every.ns_per_event - one.off_ns()) / STAMPS_INLINE)
+            .with_goal(16.0),
+        time("inline_p50_ns", &|one| one.inline.tick_to_bbo.p50).with_goal(150.0),
+        ratio("inline_p99_over_single_p99", &|one| over_least(one.inline.tick_to_bbo.p99, single(one).p99))
+            .with_goal(1.25),
+        time("pipelined_p50_ns", &|one| pipelined(one)?.p50).with_goal(350.0),
+        full("journaled_over_unjournaled", Higher, &|one| one.sampled_ns() / one.journaled.ns_per_event).with_goal(0.9),
+        of_round("throughput_over_plain", "ratio", Higher, &|round| {
+            Some(round.plain.ns_per_message / journaled_ns(round)?)
+        })
+        .with_goal(10.0),
+        ratio("p99_over_plain", &|one| over_least(one.slow.tick_to_bbo.p99, one.plain_slow.since_due.p99))
+            .with_goal(0.1),
         Figure::skipped("sharded_ns_per_event", "ns", Lower, sharded_reason(cores)),
-        figure("inline_ns_per_event", "ns", Lower, None, &|round| Some(round.sampled.ns_per_event)),
-        figure("inline_off_ns_per_event", "ns", Lower, None, &|round| Some(round.off.ns_per_event)),
-        figure("inline_every_ns_per_event", "ns", Lower, None, &|round| Some(round.every.ns_per_event)),
-        figure("inline_journaled_ns_per_event", "ns", Lower, None, &|round| Some(round.journaled.ns_per_event)),
-        figure("pipelined_ns_per_event", "ns", Lower, None, &|round| Some(round.pipelined.ns_per_event)),
-        figure("pipelined_journaled_over_unjournaled", "ratio", Higher, None, &beside),
-        figure("plain_ns_per_message", "ns", Lower, None, &|round| Some(round.plain.ns_per_message)),
-        figure("probe_cost_alone_ns", "ns", Lower, None, &|round| round.sampled.probe_cost_ns),
-        figure("inline_p99_ns", "ns", Lower, None, &|round| ns(round.inline_paced.tick_to_bbo.p99)),
-        figure("single_due_p50_ns", "ns", Lower, None, &|round| ns(single(round).p50)),
-        figure("single_due_p99_ns", "ns", Lower, None, &|round| ns(single(round).p99)),
-        figure("single_empty_due_p99_ns", "ns", Lower, None, &|round| ns(empty(round).p99)),
-        figure("inline_service_p50_ns", "ns", Lower, None, &|round| ns(round.inline_paced.service.p50)),
-        figure("single_service_p50_ns", "ns", Lower, None, &|round| ns(round.single.ours.service.summary().p50)),
-        figure("inline_service_p99_over_single", "ratio", Lower, None, &service_ratio),
-        figure("pipelined_p99_ns", "ns", Lower, None, &|round| ns(pipelined(round)?.p99)),
-        figure("inline_journaled_p50_ns", "ns", Lower, None, &|round| ns(round.inline_journaled_paced.tick_to_bbo.p50)),
-        figure("inline_journaled_p99_ns", "ns", Lower, None, &|round| ns(round.inline_journaled_paced.tick_to_bbo.p99)),
-        figure("slow_p50_ns", "ns", Lower, None, &|round| ns(round.slow.tick_to_bbo.p50)),
-        figure("slow_p99_ns", "ns", Lower, None, &|round| ns(round.slow.tick_to_bbo.p99)),
-        figure("plain_slow_p50_ns", "ns", Lower, None, &|round| ns(round.plain_slow.since_due.p50)),
-        figure("plain_slow_p99_ns", "ns", Lower, None, &|round| ns(round.plain_slow.since_due.p99)),
+        full("inline_ns_per_event", Lower, &|one| one.sampled_ns()),
+        full("inline_off_ns_per_event", Lower, &|one| one.off_ns()),
+        full("inline_every_ns_per_event", Lower, &|one| one.every.ns_per_event),
+        full("inline_journaled_ns_per_event", Lower, &|one| one.journaled.ns_per_event),
+        of_round("pipelined_ns_per_event", "ns", Lower, &|round| Some(round.pipelined.ns_per_event)),
+        of_round("pipelined_journaled_over_unjournaled", "ratio", Higher, &beside),
+        of_round("plain_ns_per_message", "ns", Lower, &|round| Some(round.plain.ns_per_message)),
+        full("probe_cost_alone_ns", Lower, &|one| one.sampled[0].probe_cost_ns.unwrap_or(0.0)),
+        time("inline_p99_ns", &|one| one.inline.tick_to_bbo.p99),
+        time("single_due_p50_ns", &|one| single(one).p50),
+        time("single_due_p99_ns", &|one| single(one).p99),
+        time("single_empty_due_p99_ns", &|one| empty(one).p99),
+        time("inline_service_p50_ns", &|one| one.inline.service.p50),
+        time("single_service_p50_ns", &|one| single_service(one).p50),
+        ratio("inline_service_p99_over_single", &|one| over_least(one.inline.service.p99, single_service(one).p99)),
+        time("pipelined_p99_ns", &|one| pipelined(one)?.p99),
+        time("inline_journaled_p50_ns", &|one| one.inline_journaled.tick_to_bbo.p50),
+        time("inline_journaled_p99_ns", &|one| one.inline_journaled.tick_to_bbo.p99),
+        time("slow_p50_ns", &|one| one.slow.tick_to_bbo.p50),
+        time("slow_p99_ns", &|one| one.slow.tick_to_bbo.p99),
+        time("plain_slow_p50_ns", &|one| one.plain_slow.since_due.p50),
+        time("plain_slow_p99_ns", &|one| one.plain_slow.since_due.p99),
     ];
     if plan.shape.is_some() {
         let inline = |round: &Round| round.shaped.as_ref().map(|(inline, _)| inline.tick_to_bbo);
         let pipelined = |round: &Round| Some(round.shaped.as_ref()?.1.as_ref()?.tick_to_bbo);
         figures.extend([
-            figure("shaped_inline_p50_ns", "ns", Lower, None, &|round| ns(inline(round)?.p50)),
-            figure("shaped_inline_p99_ns", "ns", Lower, None, &|round| ns(inline(round)?.p99)),
-            figure("shaped_pipelined_p50_ns", "ns", Lower, None, &|round| ns(pipelined(round)?.p50)),
-            figure("shaped_pipelined_p99_ns", "ns", Lower, None, &|round| ns(pipelined(round)?.p99)),
+            of_round("shaped_inline_p50_ns", "ns", Lower, &|round| ns(inline(round)?.p50)),
+            of_round("shaped_inline_p99_ns", "ns", Lower, &|round| ns(inline(round)?.p99)),
+            of_round("shaped_pipelined_p50_ns", "ns", Lower, &|round| ns(pipelined(round)?.p50)),
+            of_round("shaped_pipelined_p99_ns", "ns", Lower, &|round| ns(pipelined(round)?.p99)),
         ]);
     }
     figures
@@ -324,30 +376,43 @@ fn sharded_reason(cores: usize) -> String {
 }
 
 fn notes(rounds: &[Round]) -> Vec<String> {
-    let spread = |value: &dyn Fn(&Round) -> f64| {
-        let values = || rounds.iter().map(value);
-        format!("{:.1} to {:.1}", values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max))
+    let fulls = || rounds.iter().flat_map(|round| &round.full);
+    let spread = |values: &mut dyn Iterator<Item = f64>| {
+        let (least, most) = values.fold((f64::INFINITY, 0.0_f64), |(least, most), one| (least.min(one), most.max(one)));
+        format!("{least:.1} to {most:.1}")
     };
     let percentiles = |summary: Summary| {
         let text = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), |ns| ns.to_string());
         format!("{} / {} / {}", text(summary.p50), text(summary.p99), text(summary.p99_9))
     };
+    let microseconds = |ns: u64| format!("{} µs", ns / 1_000);
+    let jitter = |Jitter { away_ns, idle_stall_ns }: Jitter| {
+        let away = away_ns.map_or_else(|| "unknown".to_owned(), microseconds);
+        format!("({away} of others, longest pause {})", microseconds(idle_stall_ns))
+    };
     let mut notes = vec![format!(
-        "Full speed, ns over the rounds: inline {}, without probes {}, journaled {}, plain {}.",
-        spread(&|round| round.sampled.ns_per_event),
-        spread(&|round| round.off.ns_per_event),
-        spread(&|round| round.journaled.ns_per_event),
-        spread(&|round| round.plain.ns_per_message),
+        "Full speed, ns over all turns: inline {}, without probes {}, journaled {}, plain {}.",
+        spread(&mut fulls().flat_map(|full| &full.sampled).map(|one| one.ns_per_event)),
+        spread(&mut fulls().flat_map(|full| &full.off).map(|one| one.ns_per_event)),
+        spread(&mut fulls().map(|full| full.journaled.ns_per_event)),
+        spread(&mut rounds.iter().map(|round| round.plain.ns_per_message)),
     )];
     for (number, round) in (1..).zip(rounds) {
-        let pipelined =
-            round.pipelined_paced.as_ref().map_or_else(|| "-".to_owned(), |one| percentiles(one.tick_to_bbo));
-        notes.push(format!(
-            "Round {number}, ns p50 / p99 / p99.9 from when due at 1 M/s: inline {}, pipelined {pipelined}, single {}, the empty loop {}.",
-            percentiles(round.inline_paced.tick_to_bbo),
-            percentiles(round.single.ours.since_due.summary()),
-            percentiles(round.single.empty.since_due.summary()),
-        ));
+        for (turn, paced) in (1..).zip(&round.paced) {
+            let pipelined = paced.pipelined.as_ref().map_or_else(|| "-".to_owned(), |one| percentiles(one.tick_to_bbo));
+            notes.push(format!(
+                "Round {number}, turn {turn}, ns p50 / p99 / p99.9 from when due at 1 M/s: inline {} {}, single {}, the empty loop {}, pipelined {pipelined}, inline journaled {} {}; at 200 k/s journaled {} {}, plain {}.",
+                percentiles(paced.inline.tick_to_bbo),
+                jitter(paced.inline.jitter),
+                percentiles(paced.single.ours.since_due.summary()),
+                percentiles(paced.single.empty.since_due.summary()),
+                percentiles(paced.inline_journaled.tick_to_bbo),
+                jitter(paced.inline_journaled.jitter),
+                percentiles(paced.slow.tick_to_bbo),
+                jitter(paced.slow.jitter),
+                percentiles(paced.plain_slow.since_due),
+            ));
+        }
     }
     notes
 }

@@ -9,12 +9,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use tickcore::JournalConfig;
 use tickcore::engine::{self, Config};
-use tickcore::outcome::Outcome;
+use tickcore::outcome::{CoreOutcome, Outcome};
 use tickcore::pace::Pace;
 use tickcore::pin::pin_to;
 use tickcore::shards::{Shard, ShardMap};
 use tickcore::strategy::{Context, Strategy};
-use tickcore::topology::Topology;
+use tickcore::topology::{Role, Topology};
 use tickcore_book::{Bbo, Capacity, Event, InstrumentId, StreamDigest, TimestampNs};
 use tickcore_feed::batch::{EventBatch, MAX_EVENTS_PER_MESSAGE};
 use tickcore_feed::protocol::itch50::Decoder;
@@ -129,7 +129,17 @@ pub(super) struct Found {
     pub(super) service: Summary,
     pub(super) huge_page_bytes: u64,
     pub(super) probe_cost_ns: Option<f64>,
+    pub(super) jitter: Jitter,
     pub(super) journal_backend: Option<String>,
+}
+
+/// What the machine did to the core that has the books.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Jitter {
+    /// How long others ran on it while it was ready, by the kernel's account.
+    pub(super) away_ns: Option<u64>,
+    /// Its longest stall while it waited for an event: not the program's.
+    pub(super) idle_stall_ns: u64,
 }
 
 /// Runs the product and checks what it came to: the sum of the BBOs that its strategy saw, and the journal's end.
@@ -159,8 +169,13 @@ fn found<R, S>(outcome: &Outcome<R, S>) -> Found {
         service: outcome.service().summary(),
         huge_page_bytes: outcome.machine.huge_page_bytes,
         probe_cost_ns: outcome.probe_cost_ns,
+        jitter: outcome.cores.iter().find(|core| core.thread.role == Role::Book).map(jitter).unwrap_or_default(),
         journal_backend: outcome.journal.as_ref().map(|journal| journal.backend.to_string()),
     }
+}
+
+fn jitter(core: &CoreOutcome) -> Jitter {
+    Jitter { away_ns: core.run_delay_ns, idle_stall_ns: core.stalls_idle.max_ns().unwrap_or(0) }
 }
 
 /// Runs every topology with digests on, all but `inline` with as many threads as there are cores or more, and compares.
