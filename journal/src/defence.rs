@@ -13,6 +13,8 @@ pub(crate) enum Defence {
     Chain,
     /// `durable` moves only when a sync has succeeded.
     DurableAfterSync,
+    /// A sync counts only once those that were submitted before it have succeeded.
+    SyncsInOrder,
     /// `written` stops before the first write that is not done.
     WrittenInOrder,
     /// After a failure nothing is submitted and no watermark moves.

@@ -33,8 +33,8 @@ pub(crate) const OPERATIONS_MAX: usize = crate::options::WRITES_IN_FLIGHT_MAX as
 pub(crate) enum Token {
     /// The write of the frame with this running number.
     Frame(u64),
-    /// The sync of a group of frames.
-    Group,
+    /// The sync of the group of frames with this running number.
+    Group(u64),
     /// The file of the next segment is created.
     Spare,
     /// The header of the next segment is written.
@@ -97,6 +97,14 @@ pub(crate) trait Storage: Send {
     fn makes_the_caller_wait(&self) -> bool {
         false
     }
+
+    /// How many syncs of groups of frames may be under way at once.
+    fn syncs_at_once(&self) -> usize {
+        1
+    }
+
+    /// Lets the kernel's own threads have this core, if they wait for it and something is under way. Does not sleep.
+    fn give_way(&mut self) {}
 
     /// Takes an operation. At most [`OPERATIONS_MAX`] may be under way. A failure shows in the completion.
     fn submit(&mut self, token: Token, operation: Operation);

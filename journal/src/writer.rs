@@ -17,12 +17,14 @@
 //! `poll` with io_uring: checksums of as many full frames as may be in flight, about 5 µs each.
 
 mod change;
+mod groups;
 mod open;
 mod pool;
 #[cfg(test)]
 mod tests;
 
 use change::seal_segment;
+use groups::Group;
 use pool::Supply;
 
 pub use open::{CreateError, ResumeError, StartError};
@@ -191,13 +193,6 @@ struct Sealing {
     highest_time: u64,
 }
 
-/// A sync of a group of frames.
-#[derive(Clone, Copy)]
-struct Group {
-    /// The last record that it covers.
-    last_sequence: u64,
-}
-
 /// The one writer of a journal. See the module's documentation for what it guarantees.
 ///
 /// Dropping it without [`Writer::finish`] leaves the journal as a crash would: whole, unsealed, to be resumed.
@@ -215,8 +210,10 @@ pub struct Writer {
     durable: u64,
     /// The last record that was handed to the storage.
     submitted: u64,
-    /// The sync that is under way.
-    group: Option<Group>,
+    /// The syncs that are under way, and those that are done while one before them is not.
+    groups: VecDeque<Group>,
+    /// Running number of the first of `groups`.
+    first_group: u64,
     /// When the last sync of a group began, if the policy counts time.
     group_at: Option<Duration>,
     /// Bytes written since then, if it counts bytes.
@@ -309,6 +306,7 @@ impl Writer {
         }
         let mut completions = core::mem::take(&mut self.completions);
         self.storage.reap(&mut completions);
+        let is_idle = completions.is_empty();
         for completion in completions.drain(..) {
             self.complete(completion);
         }
@@ -321,6 +319,9 @@ impl Writer {
         self.submit_group();
         if let Err(cause) = self.storage.dispatch() {
             self.fail("submit writes to", self.segment.name, self.segment.offset, cause);
+        }
+        if is_idle {
+            self.storage.give_way();
         }
         self.publish();
         match &self.failure {
@@ -594,47 +595,6 @@ impl Writer {
         self.storage.submit(token, Operation::Write { file: segment.file, offset, block, from: 0, to: frame_bytes });
     }
 
-    /// Submits a sync of what is written, if one is due and none is under way.
-    fn submit_group(&mut self) {
-        if self.failure.is_some() || self.group.is_some() || self.written <= self.durable {
-            return;
-        }
-        // The segment that is being left first: nothing behind it is durable before all of it is.
-        let (file, last_sequence) = match &self.leaving {
-            Some(leaving) => (leaving.segment.file, self.written.min(leaving.position.next_sequence - 1)),
-            None => (self.segment.file, self.written),
-        };
-        if last_sequence <= self.durable || !self.is_group_due() {
-            return;
-        }
-        if !stands(Defence::DurableAfterSync) {
-            self.durable = last_sequence;
-        }
-        self.group = Some(Group { last_sequence });
-        self.unsynced_bytes = 0;
-        self.stats.sync_count += 1;
-        self.storage.submit(Token::Group, Operation::Sync { file });
-    }
-
-    /// Whether the policy wants what is written to be synced now.
-    fn is_group_due(&mut self) -> bool {
-        let is_forced = self.leaving.is_some() || self.is_finishing;
-        match self.options.sync {
-            SyncPolicy::EveryGroup => true,
-            SyncPolicy::None => is_forced,
-            SyncPolicy::EveryBytes(bytes) => is_forced || self.is_flushing || self.unsynced_bytes >= bytes,
-            SyncPolicy::Every(interval) => {
-                let now = self.storage.now();
-                let is_due = self.group_at.is_none_or(|last| now.saturating_sub(last) >= interval);
-                if is_due || is_forced || self.is_flushing {
-                    self.group_at = Some(now);
-                    return true;
-                }
-                false
-            }
-        }
-    }
-
     /// Takes what came back from the storage.
     fn complete(&mut self, completion: Completion) {
         let Completion { token, result, block } = completion;
@@ -652,7 +612,8 @@ impl Writer {
             }
             (_, Err(cause)) => {
                 if !stands(Defence::Poison) {
-                    self.group = None;
+                    self.first_group += self.groups.len() as u64;
+                    self.groups.clear();
                 }
                 self.fail_operation(token, cause);
             }
@@ -689,12 +650,7 @@ impl Writer {
 
     fn complete_other(&mut self, token: Token, done: Done) {
         match (token, done) {
-            (Token::Group, _) => {
-                if let Some(group) = self.group.take() {
-                    self.durable = group.last_sequence;
-                    self.leave_segment();
-                }
-            }
+            (Token::Group(ticket), _) => self.complete_group(ticket),
             (Token::Spare, Done::Prepared(file)) => self.spare = Spare::Ready(file),
             (Token::HeaderSync, _) => {
                 if let Some(change) = &mut self.change {
@@ -737,7 +693,7 @@ impl Writer {
                 let offset = self.in_flight.get(index).map_or(0, |frame| frame.offset + frame.bytes_written as u64);
                 ("write", (self.segment.name, offset))
             }
-            Token::Group => ("sync", (self.segment.name, self.segment.offset)),
+            Token::Group(_) => ("sync", (self.segment.name, self.segment.offset)),
             Token::Spare => ("prepare", (next, 0)),
             Token::Header => ("write the header of", (next, 0)),
             Token::HeaderSync => ("sync the header of", (next, 0)),

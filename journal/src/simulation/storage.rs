@@ -29,6 +29,7 @@ struct Queued {
 pub(super) struct SimulatedStorage {
     disk: Disk,
     queue: Vec<Queued>,
+    syncs_at_once: usize,
     /// Files by slot. Slots are never used again, so that a use after closing is seen.
     open: Vec<Option<usize>>,
     stalled_turns: u64,
@@ -38,7 +39,8 @@ pub(super) struct SimulatedStorage {
 
 impl SimulatedStorage {
     pub(super) fn new(disk: Disk) -> Self {
-        Self { disk, queue: Vec::new(), open: Vec::new(), stalled_turns: 0, waits: 0, now_ns: 0 }
+        let syncs_at_once = 1 + disk.state().random.below(3) as usize;
+        Self { disk, queue: Vec::new(), syncs_at_once, open: Vec::new(), stalled_turns: 0, waits: 0, now_ns: 0 }
     }
 
     fn file(&self, slot: FileSlot) -> usize {
@@ -108,6 +110,10 @@ impl SimulatedStorage {
 impl Storage for SimulatedStorage {
     fn backend(&self) -> Backend {
         Backend::IoUring
+    }
+
+    fn syncs_at_once(&self) -> usize {
+        self.syncs_at_once
     }
 
     fn submit(&mut self, token: Token, operation: Operation) {

@@ -29,6 +29,8 @@ const NEEDED: [u8; 6] = [
     opcode::Close::CODE,
 ];
 
+/// Syncs under way at once: one waits for the disk while the next is handed to it.
+const SYNCS_AT_ONCE: usize = 2;
 /// Rows of the table: the writer's operations, and files that are being closed.
 const ROWS: usize = OPERATIONS_MAX + FILES_MAX;
 
@@ -236,6 +238,20 @@ enum NextStep {
 impl Storage for IoUringStorage {
     fn backend(&self) -> Backend {
         if self.registered_count > 0 { Backend::IoUringFixed } else { Backend::IoUring }
+    }
+
+    /// Past the page cache each flush answers for itself. Through it, an error of writing back is told once to each open
+    /// file, and so to one of two syncs that are under way.
+    fn syncs_at_once(&self) -> usize {
+        if self.files.is_direct { SYNCS_AT_ONCE } else { 1 }
+    }
+
+    /// The kernel's workers for syncs and for the ends of writes are usual threads, and have to wait for the core of one
+    /// that polls: up to a tick of the scheduler, 4 ms.
+    fn give_way(&mut self) {
+        if self.under_way_count() > 0 {
+            rustix::thread::sched_yield();
+        }
     }
 
     fn submit(&mut self, token: Token, operation: Operation) {
