@@ -9,6 +9,7 @@ use crate::compact::COMPACTED_EXTENSION;
 use crate::defence::{Defence, stands};
 use crate::format::BLOCK_BYTES;
 use crate::medium::{Access, Medium};
+use crate::memory::Block;
 use crate::released::Released;
 use crate::storage::SegmentName;
 use core::fmt;
@@ -26,10 +27,11 @@ pub(crate) const JOBS_MAX: usize = 256;
 pub const PREPARED_MAX: u64 = 64;
 /// How long the helper sleeps when there is nothing to do.
 const IDLE_INTERVAL: Duration = Duration::from_millis(1);
-/// Bytes written at once when a segment is prepared.
-const PIECE_BYTES: usize = 1 << 20;
-/// Bytes written between two syncs when a segment is prepared: less would stop often, more would come in a burst.
-const SYNC_BYTES: usize = 32 << 20;
+/// Bytes written at once when a segment is prepared: what the writer's next write may have to wait for.
+const PIECE_BYTES: usize = 256 << 10;
+/// Bytes written between two syncs when a segment is prepared. Where they go through the cache, they come to the disk in one
+/// burst, which the writer's next write has to wait for.
+const SYNC_BYTES: usize = 4 << 20;
 /// How files end that wait to be segments again.
 pub(crate) const RECYCLED_EXTENSION: &str = "tcr";
 
@@ -61,6 +63,7 @@ pub struct Helper {
     jobs: Receiver<Job>,
     done: SyncSender<JobDone>,
     is_paused: Arc<AtomicBool>,
+    is_hurried: Arc<AtomicBool>,
     is_stopped: Arc<AtomicBool>,
     bytes_per_second: u64,
     on_sealed: Option<OnSealed>,
@@ -81,7 +84,10 @@ impl fmt::Debug for HelperHandle {
 pub(crate) struct HelperLink {
     pub(crate) jobs: SyncSender<Job>,
     pub(crate) done: Receiver<JobDone>,
+    /// While set, the helper writes nothing: the disk is the writer's.
     pub(crate) is_paused: Arc<AtomicBool>,
+    /// While set, the helper writes no segment to its end: the writer waits for it.
+    pub(crate) is_hurried: Arc<AtomicBool>,
     pub(crate) is_stopped: Arc<AtomicBool>,
 }
 
@@ -98,10 +104,25 @@ impl Helper {
         let (jobs, receiver) = sync_channel(JOBS_MAX);
         let (sender, done) = sync_channel(JOBS_MAX);
         let is_paused = Arc::new(AtomicBool::new(false));
+        let is_hurried = Arc::new(AtomicBool::new(false));
         let is_stopped = Arc::new(AtomicBool::new(false));
-        let link = HelperLink { jobs, done, is_paused: Arc::clone(&is_paused), is_stopped: Arc::clone(&is_stopped) };
-        let helper =
-            Self { jobs: receiver, done: sender, is_paused, is_stopped, bytes_per_second, on_sealed, worker: None };
+        let link = HelperLink {
+            jobs,
+            done,
+            is_paused: Arc::clone(&is_paused),
+            is_hurried: Arc::clone(&is_hurried),
+            is_stopped: Arc::clone(&is_stopped),
+        };
+        let helper = Self {
+            jobs: receiver,
+            done: sender,
+            is_paused,
+            is_hurried,
+            is_stopped,
+            bytes_per_second,
+            on_sealed,
+            worker: None,
+        };
         (helper, HelperHandle(Arc::new(Mutex::new(Some(link)))))
     }
 
@@ -137,15 +158,18 @@ impl Helper {
             Job::Attach { .. } => None,
             Job::Prepare { number, length, is_prewritten } => {
                 let mut pace = has_clock.then(|| Pace::new(self.bytes_per_second, &self.is_paused));
-                let is_stopped = &self.is_stopped;
+                let (is_hurried, is_stopped) = (&self.is_hurried, &self.is_stopped);
                 let result = worker.prepare(number, length, is_prewritten, &mut |bytes| {
                     if is_stopped.load(Relaxed) {
                         return Err(io::ErrorKind::Interrupted.into());
                     }
+                    if is_hurried.load(Relaxed) {
+                        return Ok(false);
+                    }
                     if let Some(pace) = &mut pace {
                         pace.wait(bytes, is_stopped);
                     }
-                    Ok(())
+                    Ok(true)
                 });
                 Some(JobDone::Prepared { number, result })
             }
@@ -222,13 +246,13 @@ impl Worker {
     }
 
     /// Gives a segment its file, durable; with `is_prewritten` written once from end to end where the file system cannot do
-    /// without. `pace` is called before each piece.
-    fn prepare(
+    /// without. `pace` is called before each piece, and says whether to go on: what is not written is allocated all the same.
+    pub(crate) fn prepare(
         &mut self,
         number: u64,
         length: u64,
         is_prewritten: bool,
-        pace: &mut dyn FnMut(usize) -> io::Result<()>,
+        pace: &mut dyn FnMut(usize) -> io::Result<bool>,
     ) -> io::Result<()> {
         let medium = self.medium.as_ref();
         let name = SegmentName::new(number);
@@ -289,7 +313,7 @@ fn recycle(
     recycled: &str,
     name: &str,
     length: u64,
-    pace: &mut dyn FnMut(usize) -> io::Result<()>,
+    pace: &mut dyn FnMut(usize) -> io::Result<bool>,
 ) -> io::Result<()> {
     let file = medium.open(recycled, Access::Write)?;
     // Without its old header it is no segment; what stands behind validates in no other.
@@ -313,20 +337,24 @@ fn remove_if_there(medium: &dyn Medium, name: &str) -> io::Result<()> {
     }
 }
 
-/// Writes zeros, so that no later write has to allocate.
+/// Writes zeros, so that no later write has to allocate: past the cache where that can be, for what stays in it makes later
+/// writes past it slower, and filling it costs more than the disk does.
 fn fill(
     file: &dyn crate::medium::MediumFile,
     from: u64,
     to: u64,
-    pace: &mut dyn FnMut(usize) -> io::Result<()>,
+    pace: &mut dyn FnMut(usize) -> io::Result<bool>,
 ) -> io::Result<()> {
-    let zeros = vec![0; PIECE_BYTES];
+    let zeros = Block::new(PIECE_BYTES)?;
+    file.bypass_cache();
     let mut offset = from;
     let mut unsynced = 0;
     while offset < to {
         let count = PIECE_BYTES.min((to - offset) as usize);
-        pace(count)?;
-        file.write_all_at(&zeros[..count], offset)?;
+        if !pace(count)? {
+            break;
+        }
+        file.write_all_at(&zeros.bytes()[..count], offset)?;
         offset += count as u64;
         unsynced += count;
         if unsynced >= SYNC_BYTES {

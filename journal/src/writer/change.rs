@@ -21,6 +21,7 @@ impl Writer {
                 if let Some(cause) = self.supply.take_failure() {
                     self.fail("prepare", name, 0, cause);
                 } else {
+                    self.supply.set_awaited(true);
                     self.prepare_spare();
                 }
             }
@@ -42,6 +43,7 @@ impl Writer {
                 self.submit_header(file, block, &header);
                 self.change = Some(Change { next: ActiveSegment::new(file, header), is_header_durable: false });
                 self.spare = Spare::None;
+                self.supply.set_awaited(false);
                 return true;
             }
         }

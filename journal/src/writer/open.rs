@@ -8,6 +8,7 @@ use crate::format::{
     BLOCK_BYTES, FLAG_TIMES_SINCE_MIDNIGHT, FORMAT_VERSION, INPUT_BYTES_MAX, JournalId, SEGMENT_MAGIC, SegmentHeader,
     WRITE_UNIT_BYTES,
 };
+use crate::helper::Worker;
 use crate::index::IndexBuilder;
 use crate::medium::{DirectoryMedium, LOCK_FILE, Lock, Medium};
 use crate::memory::Block;
@@ -207,7 +208,12 @@ impl Writer {
             .map_err(|cause| StartError::Staging { bytes: options.staging_bytes, cause })?;
         let (storage, notices) = medium.storage(&options, &mut pool).map_err(StartError::io("open", directory))?;
         let mut storage = wrap(storage);
-        let file = begin_first_segment(storage.as_mut(), &mut pool, &header)
+        // Records of the first segment are not to be durable later than those of the next.
+        let is_prepared = options.helper.is_some() && options.is_prewritten && {
+            let mut worker = Worker::new(Arc::clone(medium), 0);
+            worker.prepare(header.number, header.prepared_bytes, true, &mut |_| Ok(true)).is_ok()
+        };
+        let file = begin_first_segment(storage.as_mut(), &mut pool, &header, is_prepared)
             .map_err(StartError::io("begin a segment in", directory))?;
         let supply = Supply::new(medium, &options, header.journal, header.number)?;
         let last = header.first_sequence - 1;
@@ -296,11 +302,18 @@ fn first_header(journal: JournalId, options: &Options, metadata: &Metadata) -> S
     .seal()
 }
 
-/// Creates the file of the segment and makes its header durable. On failure no file is left behind, if that can be.
-fn begin_first_segment(storage: &mut dyn Storage, pool: &mut Pool, header: &SegmentHeader) -> io::Result<FileSlot> {
+/// Creates the file of the segment, if it is not prepared yet, and makes its header durable. On failure no file is left
+/// behind, if that can be.
+fn begin_first_segment(
+    storage: &mut dyn Storage,
+    pool: &mut Pool,
+    header: &SegmentHeader,
+    is_prepared: bool,
+) -> io::Result<FileSlot> {
     let name = SegmentName::new(header.number);
-    let prepare = Operation::Prepare { name, length: header.prepared_bytes };
-    let file = match execute(storage, Token::Spare, prepare) {
+    let length = header.prepared_bytes;
+    let begin = if is_prepared { Operation::Open { name } } else { Operation::Prepare { name, length } };
+    let file = match execute(storage, Token::Spare, begin) {
         (Ok(Done::Prepared(file)), _) => file,
         (Err(cause), _) => {
             if cause.kind() != io::ErrorKind::AlreadyExists {
