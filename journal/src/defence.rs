@@ -15,6 +15,8 @@ pub(crate) enum Defence {
     DurableAfterSync,
     /// A sync counts only once those that were submitted before it have succeeded.
     SyncsInOrder,
+    /// A frame is written through only where everything before it is durable or written through as well.
+    ThroughBehindDurable,
     /// `written` stops before the first write that is not done.
     WrittenInOrder,
     /// After a failure nothing is submitted and no watermark moves.

@@ -27,8 +27,12 @@ pub(crate) const JOBS_MAX: usize = 256;
 pub const PREPARED_MAX: u64 = 64;
 /// How long the helper sleeps when there is nothing to do.
 const IDLE_INTERVAL: Duration = Duration::from_millis(1);
-/// Bytes written at once when a segment is prepared: what the writer's next write may have to wait for.
-const PIECE_BYTES: usize = 256 << 10;
+/// Bytes written at once when a segment is prepared: the writer's next write may have to wait for them.
+const PIECE_BYTES: usize = 64 << 10;
+/// The same when that is too slow.
+const LATE_PIECE_BYTES: usize = 1 << 20;
+/// How late preparing has to be for that.
+const LATE: Duration = Duration::from_millis(10);
 /// Bytes written between two syncs when a segment is prepared. Where they go through the cache, they come to the disk in one
 /// burst, which the writer's next write has to wait for.
 const SYNC_BYTES: usize = 4 << 20;
@@ -164,12 +168,9 @@ impl Helper {
                         return Err(io::ErrorKind::Interrupted.into());
                     }
                     if is_hurried.load(Relaxed) {
-                        return Ok(false);
+                        return Ok(0);
                     }
-                    if let Some(pace) = &mut pace {
-                        pace.wait(bytes, is_stopped);
-                    }
-                    Ok(true)
+                    Ok(pace.as_mut().map_or(bytes, |pace| pace.wait(bytes, is_stopped)))
                 });
                 Some(JobDone::Prepared { number, result })
             }
@@ -211,15 +212,19 @@ impl<'a> Pace<'a> {
         Self { bytes_per_second, is_paused, due: Instant::now() }
     }
 
-    fn wait(&mut self, bytes: usize, is_stopped: &AtomicBool) {
+    /// Waits until some of so many bytes are due, and says how many.
+    fn wait(&mut self, bytes: usize, is_stopped: &AtomicBool) -> usize {
         while self.is_paused.load(Relaxed) && !is_stopped.load(Relaxed) {
             sleep(IDLE_INTERVAL);
         }
+        let is_late = Instant::now() > self.due + LATE;
+        let bytes = bytes.min(if is_late { LATE_PIECE_BYTES } else { PIECE_BYTES });
         self.due += Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000) / self.bytes_per_second.max(1));
         let ahead = self.due.saturating_duration_since(Instant::now());
         if ahead > IDLE_INTERVAL {
             sleep(ahead);
         }
+        bytes
     }
 }
 
@@ -246,13 +251,13 @@ impl Worker {
     }
 
     /// Gives a segment its file, durable; with `is_prewritten` written once from end to end where the file system cannot do
-    /// without. `pace` is called before each piece, and says whether to go on: what is not written is allocated all the same.
+    /// without. `pace` is asked before each piece how much of the rest to write; after 0 the rest is allocated all the same.
     pub(crate) fn prepare(
         &mut self,
         number: u64,
         length: u64,
         is_prewritten: bool,
-        pace: &mut dyn FnMut(usize) -> io::Result<bool>,
+        pace: &mut dyn FnMut(usize) -> io::Result<usize>,
     ) -> io::Result<()> {
         let medium = self.medium.as_ref();
         let name = SegmentName::new(number);
@@ -313,7 +318,7 @@ fn recycle(
     recycled: &str,
     name: &str,
     length: u64,
-    pace: &mut dyn FnMut(usize) -> io::Result<bool>,
+    pace: &mut dyn FnMut(usize) -> io::Result<usize>,
 ) -> io::Result<()> {
     let file = medium.open(recycled, Access::Write)?;
     // Without its old header it is no segment; what stands behind validates in no other.
@@ -343,15 +348,15 @@ fn fill(
     file: &dyn crate::medium::MediumFile,
     from: u64,
     to: u64,
-    pace: &mut dyn FnMut(usize) -> io::Result<bool>,
+    pace: &mut dyn FnMut(usize) -> io::Result<usize>,
 ) -> io::Result<()> {
-    let zeros = Block::new(PIECE_BYTES)?;
+    let zeros = Block::new(LATE_PIECE_BYTES)?;
     file.bypass_cache();
     let mut offset = from;
     let mut unsynced = 0;
     while offset < to {
-        let count = PIECE_BYTES.min((to - offset) as usize);
-        if !pace(count)? {
+        let count = pace((to - offset) as usize)?.min(LATE_PIECE_BYTES);
+        if count == 0 {
             break;
         }
         file.write_all_at(&zeros.bytes()[..count], offset)?;
@@ -363,4 +368,29 @@ fn fill(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::medium::DirectoryMedium;
+
+    #[test]
+    fn a_segment_that_is_not_written_to_its_end_is_allocated_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let length = (3 << 20) + BLOCK_BYTES;
+        for (number, most) in [(1, 0), (2, 100 << 10), (3, u64::MAX)] {
+            let mut worker = Worker::new(DirectoryMedium::at(directory.path()), 0);
+            let (mut written, mut pieces) = (0, 0);
+            let mut pace = |rest: usize| {
+                let count = if written < most { rest.min(64 << 10) } else { 0 };
+                (written, pieces) = (written + count as u64, pieces + 1);
+                Ok(count)
+            };
+            worker.prepare(number, length, true, &mut pace).unwrap();
+            let bytes = std::fs::read(directory.path().join(SegmentName::new(number).as_str())).unwrap();
+            assert!(bytes.len() as u64 == length && bytes.iter().all(|&byte| byte == 0), "{} bytes", bytes.len());
+            assert!(written >= most.min(length) || pieces == 0, "no piece where the file system wrote zeros by itself");
+        }
+    }
 }

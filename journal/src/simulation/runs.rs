@@ -620,6 +620,7 @@ fn every_defence_that_is_taken_out_is_missed() {
         Defence::HeaderChecksum,
         Defence::DurableAfterSync,
         Defence::SyncsInOrder,
+        Defence::ThroughBehindDurable,
         Defence::WrittenInOrder,
         Defence::Poison,
         Defence::HeaderBeforeFrames,

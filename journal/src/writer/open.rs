@@ -1,5 +1,6 @@
 //! How a writer comes to be: a new journal, or one that is taken up again.
 
+use super::frames::BUILT_MAX;
 use super::pool::Supply;
 use super::{ActiveSegment, Spare, Writer, WriterStats};
 use crate::directory::{Catalog, segment_files};
@@ -12,7 +13,7 @@ use crate::helper::Worker;
 use crate::index::IndexBuilder;
 use crate::medium::{DirectoryMedium, LOCK_FILE, Lock, Medium};
 use crate::memory::Block;
-use crate::options::{Metadata, OptionError, Options, REGISTERED_BYTES_MAX, Watermarks};
+use crate::options::{Metadata, OptionError, Options, REGISTERED_BYTES_MAX, SyncPolicy, Watermarks};
 use crate::recovery::{RecoverError, Recovery, recover_locked, take_lock};
 use crate::staging::{CONTROL_BLOCKS, Pool};
 use crate::status::STATUS_FILE;
@@ -211,7 +212,7 @@ impl Writer {
         // Records of the first segment are not to be durable later than those of the next.
         let is_prepared = options.helper.is_some() && options.is_prewritten && {
             let mut worker = Worker::new(Arc::clone(medium), 0);
-            worker.prepare(header.number, header.prepared_bytes, true, &mut |_| Ok(true)).is_ok()
+            worker.prepare(header.number, header.prepared_bytes, true, &mut |rest| Ok(rest)).is_ok()
         };
         let file = begin_first_segment(storage.as_mut(), &mut pool, &header, is_prepared)
             .map_err(StartError::io("begin a segment in", directory))?;
@@ -226,11 +227,13 @@ impl Writer {
             open: None,
             open_since: None,
             closed: VecDeque::with_capacity(block_count - CONTROL_BLOCKS),
+            built: VecDeque::with_capacity(BUILT_MAX),
             in_flight: VecDeque::with_capacity(options.writes_in_flight as usize),
             first_ticket: 0,
             written: last,
             durable: last,
             submitted: last,
+            writes_through: options.sync == SyncPolicy::EveryGroup && storage.writes_through(),
             groups: VecDeque::with_capacity(OPERATIONS_MAX),
             first_group: 0,
             group_at: None,
@@ -326,7 +329,8 @@ fn begin_first_segment(
     let mut block: Block = pool.take_control().ok_or(io::ErrorKind::OutOfMemory)?;
     let to = BLOCK_BYTES as usize;
     block.bytes_mut()[..to].copy_from_slice(header.as_bytes());
-    let (result, block) = execute(storage, Token::Header, Operation::Write { file, offset: 0, block, from: 0, to });
+    let (result, block) =
+        execute(storage, Token::Header, Operation::Write { file, offset: 0, block, from: 0, to, is_through: false });
     pool.give_back(block.ok_or_else(|| io::Error::other("the storage kept a block"))?);
     let result = match result {
         Ok(Done::Written(count)) if count == to => execute(storage, Token::HeaderSync, Operation::Sync { file }).0,

@@ -294,7 +294,7 @@ impl Writer {
     pub(super) fn poll_helper(&mut self) {
         let Some(helper) = &self.supply.helper else { return };
         let has_next = self.supply.ready > self.segment.header.number;
-        let lags = self.pool.free_count() < self.options.staging_bytes / self.options.frame_bytes as usize / 2;
+        let lags = self.is_deep();
         let set = |flag: &AtomicBool, value| {
             if flag.load(Relaxed) != value {
                 flag.store(value, Relaxed);

@@ -27,6 +27,8 @@ struct Plan {
     is_short: AtomicBool,
     /// Syncs that may be under way at once, beside the first.
     more_syncs: AtomicUsize,
+    /// Frames may be written through.
+    writes_through: AtomicBool,
     /// What was submitted.
     log: Mutex<Vec<Token>>,
 }
@@ -46,6 +48,10 @@ impl Storage for Faulty {
         Backend::IoUring
     }
 
+    fn writes_through(&self) -> bool {
+        self.plan.writes_through.load(Ordering::Relaxed)
+    }
+
     fn syncs_at_once(&self) -> usize {
         1 + self.plan.more_syncs.load(Ordering::Relaxed)
     }
@@ -58,11 +64,11 @@ impl Storage for Faulty {
                 self.held.push(Completion { token, result: Err(kind.into()), block: Some(block) });
             }
             (Some(kind), _) => self.held.push(Completion { token, result: Err(kind.into()), block: None }),
-            (None, Operation::Write { file, offset, block, from, to })
+            (None, Operation::Write { file, offset, block, from, to, is_through })
                 if self.plan.is_short.load(Ordering::Relaxed) && to - from > 4096 =>
             {
                 let to = from + (to - from) / 2 + 100;
-                self.inner.submit(token, Operation::Write { file, offset, block, from, to });
+                self.inner.submit(token, Operation::Write { file, offset, block, from, to, is_through });
             }
             (None, operation) => self.inner.submit(token, operation),
         }
@@ -127,8 +133,12 @@ struct Rig {
 
 impl Rig {
     fn new(options: Options) -> Self {
+        Self::with(options, Plan::default())
+    }
+
+    fn with(options: Options, plan: Plan) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let plan = Arc::new(Plan::default());
+        let plan = Arc::new(plan);
         let metadata = Metadata { capacities: Capacities::default(), ..Metadata::default() };
         let medium = DirectoryMedium::at(directory.path());
         let writer = Writer::create_on(&medium, options, metadata, |inner| {
@@ -207,6 +217,33 @@ fn a_failed_sync_poisons_the_writer_and_is_not_tried_again() {
     assert!(rig.writer.poll().is_err());
     assert_eq!(rig.count(Token::Group(0)), 1);
     assert_eq!(rig.writer.durable(), Sequence(0));
+}
+
+#[test]
+fn a_frame_that_is_written_through_needs_no_sync_and_a_small_one_behind_it_waits() {
+    let plan = Plan { writes_through: true.into(), ..Plan::default() };
+    let mut rig = Rig::with(Options { frame_bytes: 32 << 10, segment_bytes: 256 << 10, ..options() }, plan);
+    *rig.plan.stalled_token.lock().unwrap() = Some(Token::Frame(0));
+    for _ in 0..3 {
+        rig.append(10);
+        (0..5).for_each(|_| assert!(rig.writer.poll().is_ok()));
+    }
+    assert_eq!(rig.count(Token::Frame(1)), 0, "20 records wait for what is under way");
+    rig.append(300);
+    (0..5).for_each(|_| assert!(rig.writer.poll().is_ok()));
+    assert_eq!(
+        (rig.count(Token::Frame(1)), rig.count(Token::Frame(2))),
+        (1, 0),
+        "300 need not, and there are two at most"
+    );
+    assert_eq!(
+        (rig.writer.written(), rig.writer.durable()),
+        (Sequence(0), Sequence(0)),
+        "the second is behind the first"
+    );
+    *rig.plan.stalled_token.lock().unwrap() = None;
+    (0..10).for_each(|_| assert!(rig.writer.poll().is_ok()));
+    assert_eq!((rig.writer.durable(), rig.count(Token::Group(0))), (Sequence(330), 0));
 }
 
 /// Two syncs under way, of which the second comes first: it counts after the first, and not at all if that fails.
