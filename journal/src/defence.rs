@@ -13,9 +13,7 @@ pub(crate) enum Defence {
     Chain,
     /// `durable` moves only when a sync has succeeded.
     DurableAfterSync,
-    /// A sync counts only once those that were submitted before it have succeeded.
-    SyncsInOrder,
-    /// A frame is written through only where everything before it is durable or written through as well.
+    /// A frame is written through only where everything before it is durable.
     ThroughBehindDurable,
     /// `written` stops before the first write that is not done.
     WrittenInOrder,

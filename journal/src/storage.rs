@@ -33,8 +33,8 @@ pub(crate) const OPERATIONS_MAX: usize = crate::options::WRITES_IN_FLIGHT_MAX as
 pub(crate) enum Token {
     /// The write of the frame with this running number.
     Frame(u64),
-    /// The sync of the group of frames with this running number.
-    Group(u64),
+    /// The sync of a group of frames.
+    Group,
     /// The file of the next segment is created.
     Spare,
     /// The header of the next segment is written.
@@ -102,11 +102,6 @@ pub(crate) trait Storage: Send {
     /// Whether a write that is durable when it is done is quicker than a write and then a sync.
     fn writes_through(&self) -> bool {
         false
-    }
-
-    /// How many syncs of groups of frames may be under way at once.
-    fn syncs_at_once(&self) -> usize {
-        1
     }
 
     /// Lets the kernel's own threads have this core, if they wait for it and something is under way. Does not sleep.

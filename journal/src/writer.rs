@@ -187,10 +187,8 @@ pub struct Writer {
     submitted: u64,
     /// Whether a frame that nothing is under way before is to be durable when it is written, without a sync of its own.
     writes_through: bool,
-    /// The syncs that are under way, and those that are done while one before them is not.
-    groups: VecDeque<Group>,
-    /// Running number of the first of `groups`.
-    first_group: u64,
+    /// The sync that is under way.
+    group: Option<Group>,
     /// When the last sync of a group began, if the policy counts time.
     group_at: Option<Duration>,
     /// Bytes written since then, if it counts bytes.
@@ -455,8 +453,7 @@ impl Writer {
             }
             (_, Err(cause)) => {
                 if !stands(Defence::Poison) {
-                    self.first_group += self.groups.len() as u64;
-                    self.groups.clear();
+                    self.group = None;
                 }
                 self.fail_operation(token, cause);
             }
@@ -474,7 +471,12 @@ impl Writer {
 
     fn complete_other(&mut self, token: Token, done: Done) {
         match (token, done) {
-            (Token::Group(ticket), _) => self.complete_group(ticket),
+            (Token::Group, _) => {
+                if let Some(group) = self.group.take() {
+                    self.durable = group.last_sequence;
+                    self.leave_segment();
+                }
+            }
             (Token::Spare, Done::Prepared(file)) => self.spare = Spare::Ready(file),
             (Token::Header, _) if self.storage.writes_through() => self.complete_header(),
             (Token::HeaderSync, _) => self.complete_header(),
@@ -514,7 +516,7 @@ impl Writer {
                 let offset = self.in_flight.get(index).map_or(0, |frame| frame.offset + frame.bytes_written as u64);
                 ("write", (self.segment.name, offset))
             }
-            Token::Group(_) => ("sync", (self.segment.name, self.segment.offset)),
+            Token::Group => ("sync", (self.segment.name, self.segment.offset)),
             Token::Spare => ("prepare", (next, 0)),
             Token::Header => ("write the header of", (next, 0)),
             Token::HeaderSync => ("sync the header of", (next, 0)),

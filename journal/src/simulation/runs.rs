@@ -619,7 +619,6 @@ fn every_defence_that_is_taken_out_is_missed() {
         Defence::PayloadChecksum,
         Defence::HeaderChecksum,
         Defence::DurableAfterSync,
-        Defence::SyncsInOrder,
         Defence::ThroughBehindDurable,
         Defence::WrittenInOrder,
         Defence::Poison,

@@ -37,7 +37,6 @@ struct Queued {
 pub(super) struct SimulatedStorage {
     disk: Disk,
     queue: Vec<Queued>,
-    syncs_at_once: usize,
     writes_through: bool,
     /// Files by slot. Slots are never used again, so that a use after closing is seen.
     open: Vec<Option<usize>>,
@@ -48,10 +47,9 @@ pub(super) struct SimulatedStorage {
 
 impl SimulatedStorage {
     pub(super) fn new(disk: Disk) -> Self {
-        let syncs_at_once = 1 + disk.state().random.below(3) as usize;
         let writes_through = disk.state().random.chance(50);
         let (queue, open) = (Vec::new(), Vec::new());
-        Self { disk, queue, syncs_at_once, writes_through, open, stalled_turns: 0, waits: 0, now_ns: 0 }
+        Self { disk, queue, writes_through, open, stalled_turns: 0, waits: 0, now_ns: 0 }
     }
 
     fn file(&self, slot: FileSlot) -> usize {
@@ -136,10 +134,6 @@ impl Storage for SimulatedStorage {
 
     fn writes_through(&self) -> bool {
         self.writes_through
-    }
-
-    fn syncs_at_once(&self) -> usize {
-        self.syncs_at_once
     }
 
     fn submit(&mut self, token: Token, operation: Operation) {

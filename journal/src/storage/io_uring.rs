@@ -30,8 +30,6 @@ const NEEDED: [u8; 6] = [
     opcode::Close::CODE,
 ];
 
-/// Syncs under way at once: one waits for the disk while the next is handed to it.
-const SYNCS_AT_ONCE: usize = 2;
 /// Rows of the table: the writer's operations, and files that are being closed.
 const ROWS: usize = OPERATIONS_MAX + FILES_MAX;
 
@@ -244,12 +242,6 @@ impl Storage for IoUringStorage {
     /// Past the page cache the kernel lets a flush follow a write by itself, or has the device do both at once.
     fn writes_through(&self) -> bool {
         self.files.is_direct
-    }
-
-    /// Past the page cache each flush answers for itself. Through it, an error of writing back is told once to each open
-    /// file, and so to one of two syncs that are under way.
-    fn syncs_at_once(&self) -> usize {
-        if self.files.is_direct { SYNCS_AT_ONCE } else { 1 }
     }
 
     /// The kernel's workers for syncs and for the ends of writes are usual threads, and have to wait for the core of one

@@ -66,7 +66,7 @@ impl Writer {
         let Some(open) = &self.open else { return false };
         let bytes = open.position * RECORD_BYTES;
         if bytes < self.options.frame_bytes as usize {
-            if !self.is_idle_enough_for(bytes) {
+            if !self.is_disk_idle() {
                 return false;
             }
             let (linger, linger_bytes) = if self.storage.makes_the_caller_wait() {

@@ -9,7 +9,7 @@ use crate::simulation::disk::{Death, Disk};
 use crate::{Reader, Tail, recover, verify};
 use proptest::prelude::*;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tickcore_book::{InstrumentId, Kind, TimestampNs};
 
 /// What a [`Faulty`] storage does to operations, chosen by the test while the writer runs.
@@ -25,8 +25,6 @@ struct Plan {
     is_reversed: AtomicBool,
     /// Writes of frames of more than one unit do only half.
     is_short: AtomicBool,
-    /// Syncs that may be under way at once, beside the first.
-    more_syncs: AtomicUsize,
     /// Frames may be written through.
     writes_through: AtomicBool,
     /// What was submitted.
@@ -50,10 +48,6 @@ impl Storage for Faulty {
 
     fn writes_through(&self) -> bool {
         self.plan.writes_through.load(Ordering::Relaxed)
-    }
-
-    fn syncs_at_once(&self) -> usize {
-        1 + self.plan.more_syncs.load(Ordering::Relaxed)
     }
 
     fn submit(&mut self, token: Token, operation: Operation) {
@@ -159,9 +153,7 @@ impl Rig {
     }
 
     fn count(&self, token: Token) -> usize {
-        let is_group = |token| matches!(token, Token::Group(_));
-        let is_meant = |found: &&Token| **found == token || is_group(**found) && is_group(token);
-        self.plan.log.lock().unwrap().iter().filter(is_meant).count()
+        self.plan.log.lock().unwrap().iter().filter(|&&found| found == token).count()
     }
 }
 
@@ -210,17 +202,17 @@ fn a_failed_write_poisons_the_writer_for_good() {
 fn a_failed_sync_poisons_the_writer_and_is_not_tried_again() {
     let mut rig = Rig::new(options());
     rig.append(100);
-    rig.fail(|token| matches!(token, Token::Group(_)).then_some(io::ErrorKind::Other));
+    rig.fail(|token| (token == Token::Group).then_some(io::ErrorKind::Other));
     let error = rig.writer.flush().unwrap_err();
     assert_eq!((error.action, error.durable), ("sync", Sequence(0)));
     *rig.plan.error.lock().unwrap() = None;
     assert!(rig.writer.poll().is_err());
-    assert_eq!(rig.count(Token::Group(0)), 1);
+    assert_eq!(rig.count(Token::Group), 1);
     assert_eq!(rig.writer.durable(), Sequence(0));
 }
 
 #[test]
-fn a_frame_that_is_written_through_needs_no_sync_and_a_small_one_behind_it_waits() {
+fn a_frame_that_is_written_through_needs_no_sync_and_the_next_waits_for_it() {
     let plan = Plan { writes_through: true.into(), ..Plan::default() };
     let mut rig = Rig::with(Options { frame_bytes: 32 << 10, segment_bytes: 256 << 10, ..options() }, plan);
     *rig.plan.stalled_token.lock().unwrap() = Some(Token::Frame(0));
@@ -229,44 +221,9 @@ fn a_frame_that_is_written_through_needs_no_sync_and_a_small_one_behind_it_waits
         (0..5).for_each(|_| assert!(rig.writer.poll().is_ok()));
     }
     assert_eq!(rig.count(Token::Frame(1)), 0, "20 records wait for what is under way");
-    rig.append(300);
-    (0..5).for_each(|_| assert!(rig.writer.poll().is_ok()));
-    assert_eq!(
-        (rig.count(Token::Frame(1)), rig.count(Token::Frame(2))),
-        (1, 0),
-        "300 need not, and there are two at most"
-    );
-    assert_eq!(
-        (rig.writer.written(), rig.writer.durable()),
-        (Sequence(0), Sequence(0)),
-        "the second is behind the first"
-    );
     *rig.plan.stalled_token.lock().unwrap() = None;
     (0..10).for_each(|_| assert!(rig.writer.poll().is_ok()));
-    assert_eq!((rig.writer.durable(), rig.count(Token::Group(0))), (Sequence(330), 0));
-}
-
-/// Two syncs under way, of which the second comes first: it counts after the first, and not at all if that fails.
-#[test]
-fn a_sync_counts_after_those_that_were_submitted_before_it() {
-    for fails in [false, true] {
-        let mut rig = Rig::new(options());
-        rig.plan.more_syncs.store(1, Ordering::Relaxed);
-        *rig.plan.stalled_token.lock().unwrap() = Some(Token::Group(0));
-        if fails {
-            rig.fail(|token| (token == Token::Group(0)).then_some(io::ErrorKind::Other));
-        }
-        for _ in 0..3 {
-            rig.append(10);
-            (0..5).for_each(|_| assert!(rig.writer.poll().is_ok()));
-        }
-        assert_eq!((rig.writer.written(), rig.writer.durable()), (Sequence(30), Sequence(0)));
-        assert_eq!(rig.count(Token::Group(0)), 2, "no more than two at once");
-        *rig.plan.stalled_token.lock().unwrap() = None;
-        let polled = rig.writer.poll();
-        let durable = rig.writer.durable();
-        assert!(if fails { polled.is_err() && durable.0 == 0 } else { durable == Sequence(20) }, "{polled:?}");
-    }
+    assert_eq!((rig.writer.durable(), rig.count(Token::Frame(1)), rig.count(Token::Group)), (Sequence(30), 1, 0));
 }
 
 #[test]
@@ -331,7 +288,7 @@ fn watermarks_cover_no_record_behind_a_write_that_is_not_done() {
     rig.writer.poll().unwrap();
     rig.writer.poll().unwrap();
     assert_eq!(rig.writer.written(), Sequence(0));
-    assert_eq!(rig.count(Token::Group(0)), 0, "there is nothing to sync");
+    assert_eq!(rig.count(Token::Group), 0, "there is nothing to sync");
     rig.plan.is_stalled.store(false, Ordering::Relaxed);
     rig.plan.is_reversed.store(true, Ordering::Relaxed);
     rig.writer.poll().unwrap();
@@ -397,7 +354,7 @@ fn no_frame_comes_into_a_segment_before_its_header_is_durable() {
 #[test]
 fn frames_of_the_next_segment_wait_for_no_sync_but_are_durable_only_after_those_before() {
     let mut rig = Rig::new(options());
-    *rig.plan.stalled_token.lock().unwrap() = Some(Token::Group(0));
+    *rig.plan.stalled_token.lock().unwrap() = Some(Token::Group);
     rig.append(252 * 5);
     (0..20).for_each(|_| assert!(rig.writer.poll().is_ok()));
     assert_eq!((rig.writer.written(), rig.writer.durable()), (Sequence(252 * 5), Sequence(0)));
@@ -420,11 +377,11 @@ fn policies_put_syncs_off_and_a_flush_does_not_wait_for_them() {
         rig.append(252);
         rig.writer.flush().unwrap();
         assert_eq!(rig.writer.durable(), Sequence(252));
-        let syncs = rig.count(Token::Group(0));
+        let syncs = rig.count(Token::Group);
         rig.append(252);
         (0..10).for_each(|_| assert!(rig.writer.poll().is_ok()));
         assert_eq!((rig.writer.written(), rig.writer.durable()), (Sequence(504), Sequence(252)), "{sync:?}");
-        assert_eq!(rig.count(Token::Group(0)), syncs);
+        assert_eq!(rig.count(Token::Group), syncs);
         assert_eq!(rig.writer.finish().unwrap().durable, Sequence(504));
     }
     let mut rig = Rig::new(Options { sync: SyncPolicy::EveryBytes(20_000), ..options() });
@@ -450,7 +407,7 @@ fn without_syncs_nothing_is_called_durable_before_the_segment_is_sealed() {
     rig.append(100);
     let watermarks = rig.writer.flush().unwrap();
     assert_eq!(watermarks, Watermarks { written: Sequence(100), durable: Sequence(0) });
-    assert_eq!(rig.count(Token::Group(0)), 0);
+    assert_eq!(rig.count(Token::Group), 0);
     rig.append(1000);
     rig.writer.flush().unwrap();
     assert!(rig.writer.durable() >= Sequence(100), "the first segment was full");
@@ -489,7 +446,7 @@ fn sequences_without_a_hole_are_demanded() {
 fn remove_dying(seed: u64, operations: u64) -> Option<Result<(), String>> {
     let disk = Disk::new(Random::new(seed));
     let plan = Arc::new(Plan::default());
-    *plan.stalled_token.lock().unwrap() = Some(Token::Group(0));
+    *plan.stalled_token.lock().unwrap() = Some(Token::Group);
     let medium = disk.medium();
     let mut writer = Writer::create_on(&medium, options(), Metadata::default(), |inner| {
         Box::new(Faulty { inner, plan: Arc::clone(&plan), held: Vec::new() })
