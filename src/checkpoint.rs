@@ -296,9 +296,15 @@ pub(crate) struct Beside<'r> {
     /// Cores that are nobody's, where there are any.
     pub(crate) helpers: &'r [usize],
     pub(crate) account: &'r Account,
+    pub(crate) control: &'r Control,
 }
 
 impl Beside<'_> {
+    /// Whether nothing more is to be done: the run has ended, or goes on without its journal.
+    fn has_ended(&self) -> bool {
+        self.account.is_ended.load(Relaxed) || self.control.is_unjournaled()
+    }
+
     /// Works until the run has ended, or nothing more can be done.
     pub(crate) fn run<S: Strategy>(self, strategy: S) {
         is_confined_to(self.helpers);
@@ -340,7 +346,7 @@ impl Beside<'_> {
         while let Some(boundary) = target.take() {
             let mut due = Instant::now();
             let is_there = maker.advance(boundary.sequence, |count| self.holds(count, EVENTS_PER_SECOND, &mut due))?;
-            if self.account.is_ended.load(Relaxed) {
+            if self.has_ended() {
                 return Ok(());
             }
             if self.is_sharded && maker.core.books.anomalies().of(Anomaly::Capacity) > 0 {
@@ -360,12 +366,12 @@ impl Beside<'_> {
     /// Holds a rate, as long as the run goes on. False when it has ended.
     fn holds(&self, count: usize, per_second: u64, due: &mut Instant) -> bool {
         while let Some(early) = due.checked_duration_since(Instant::now())
-            && !self.account.is_ended.load(Relaxed)
+            && !self.has_ended()
         {
             sleep(early.min(STEP));
         }
         *due = (*due).max(Instant::now()) + Duration::from_nanos(count as u64 * 1_000_000_000 / per_second);
-        !self.account.is_ended.load(Relaxed)
+        !self.has_ended()
     }
 
     /// Whether the run's writer has its journal in hand: before that there may be another one, or one to be recovered.
@@ -420,14 +426,14 @@ impl Beside<'_> {
     /// Looks again and again. False when the run has ended before there was anything.
     fn wait_until(&self, mut is_there: impl FnMut() -> Option<()>) -> bool {
         loop {
-            if self.account.is_ended.load(Relaxed) {
+            if self.has_ended() {
                 return false;
             }
             if is_there().is_some() {
                 return true;
             }
             let until = Instant::now() + LOOK_INTERVAL;
-            while Instant::now() < until && !self.account.is_ended.load(Relaxed) {
+            while Instant::now() < until && !self.has_ended() {
                 sleep(STEP);
             }
         }

@@ -160,6 +160,7 @@ impl<'r> JournalRun<'r> {
         }
         let disk = DiskThread::default();
         config.options.portable_thread.get_or_insert_with(|| disk.when_needed());
+        config.options.has_own_core |= plan.journal_spins;
         let config = &config;
         let resumed = if config.resume { resume(config)? } else { None };
         let (writer, found) = match resumed {
@@ -488,7 +489,13 @@ pub fn start_helper(on_sealed: Option<OnSealed>) -> std::io::Result<(JoinHandle<
 }
 
 /// As [`start_helper`], on these cores alone if there are any.
-fn start_helper_on(cores: Vec<usize>, on_sealed: Option<OnSealed>) -> std::io::Result<(JoinHandle<()>, HelperHandle)> {
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn start_helper_on(
+    cores: Vec<usize>,
+    on_sealed: Option<OnSealed>,
+) -> std::io::Result<(JoinHandle<()>, HelperHandle)> {
     let (helper, handle) = Helper::new(PREPARED_BYTES_PER_SECOND, on_sealed);
     let thread = thread::Builder::new().name("tickcore-prep".to_owned()).spawn(move || {
         // Not where books are kept, if there is another core: it writes whole segments.

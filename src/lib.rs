@@ -45,7 +45,7 @@ pub mod topology;
 mod warm_up;
 
 pub use book_core::StrictAnomaly;
-pub use journal_core::{JournalConfig, JournalError, start_helper};
+pub use journal_core::{JournalConfig, JournalError, start_helper, start_helper_on};
 pub use journal_policy::{JournalPolicy, OnFailure};
 pub use restart::{LoadedCheckpoint, RestartError};
 pub use session_state::SessionStateError;

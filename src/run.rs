@@ -390,6 +390,7 @@ impl<'r> Run<'r> {
             clock: self.clock,
             helpers: &self.plan.helpers,
             account: &self.account,
+            control: &self.control,
         })
     }
 

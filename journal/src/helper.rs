@@ -9,6 +9,7 @@ use crate::compact::COMPACTED_EXTENSION;
 use crate::defence::{Defence, stands};
 use crate::format::BLOCK_BYTES;
 use crate::medium::{Access, Medium};
+use crate::memory::Block;
 use crate::released::Released;
 use crate::storage::SegmentName;
 use core::fmt;
@@ -26,10 +27,15 @@ pub(crate) const JOBS_MAX: usize = 256;
 pub const PREPARED_MAX: u64 = 64;
 /// How long the helper sleeps when there is nothing to do.
 const IDLE_INTERVAL: Duration = Duration::from_millis(1);
-/// Bytes written at once when a segment is prepared.
-const PIECE_BYTES: usize = 1 << 20;
-/// Bytes written between two syncs when a segment is prepared: less would stop often, more would come in a burst.
-const SYNC_BYTES: usize = 32 << 20;
+/// Bytes written at once when a segment is prepared: the writer's next write may have to wait for them.
+const PIECE_BYTES: usize = 64 << 10;
+/// The same when that is too slow.
+const LATE_PIECE_BYTES: usize = 1 << 20;
+/// How late preparing has to be for that.
+const LATE: Duration = Duration::from_millis(10);
+/// Bytes written between two syncs when a segment is prepared. Where they go through the cache, they come to the disk in one
+/// burst, which the writer's next write has to wait for.
+const SYNC_BYTES: usize = 4 << 20;
 /// How files end that wait to be segments again.
 pub(crate) const RECYCLED_EXTENSION: &str = "tcr";
 
@@ -61,6 +67,7 @@ pub struct Helper {
     jobs: Receiver<Job>,
     done: SyncSender<JobDone>,
     is_paused: Arc<AtomicBool>,
+    is_hurried: Arc<AtomicBool>,
     is_stopped: Arc<AtomicBool>,
     bytes_per_second: u64,
     on_sealed: Option<OnSealed>,
@@ -81,7 +88,10 @@ impl fmt::Debug for HelperHandle {
 pub(crate) struct HelperLink {
     pub(crate) jobs: SyncSender<Job>,
     pub(crate) done: Receiver<JobDone>,
+    /// While set, the helper writes nothing: the disk is the writer's.
     pub(crate) is_paused: Arc<AtomicBool>,
+    /// While set, the helper writes no segment to its end: the writer waits for it.
+    pub(crate) is_hurried: Arc<AtomicBool>,
     pub(crate) is_stopped: Arc<AtomicBool>,
 }
 
@@ -98,10 +108,25 @@ impl Helper {
         let (jobs, receiver) = sync_channel(JOBS_MAX);
         let (sender, done) = sync_channel(JOBS_MAX);
         let is_paused = Arc::new(AtomicBool::new(false));
+        let is_hurried = Arc::new(AtomicBool::new(false));
         let is_stopped = Arc::new(AtomicBool::new(false));
-        let link = HelperLink { jobs, done, is_paused: Arc::clone(&is_paused), is_stopped: Arc::clone(&is_stopped) };
-        let helper =
-            Self { jobs: receiver, done: sender, is_paused, is_stopped, bytes_per_second, on_sealed, worker: None };
+        let link = HelperLink {
+            jobs,
+            done,
+            is_paused: Arc::clone(&is_paused),
+            is_hurried: Arc::clone(&is_hurried),
+            is_stopped: Arc::clone(&is_stopped),
+        };
+        let helper = Self {
+            jobs: receiver,
+            done: sender,
+            is_paused,
+            is_hurried,
+            is_stopped,
+            bytes_per_second,
+            on_sealed,
+            worker: None,
+        };
         (helper, HelperHandle(Arc::new(Mutex::new(Some(link)))))
     }
 
@@ -137,15 +162,15 @@ impl Helper {
             Job::Attach { .. } => None,
             Job::Prepare { number, length, is_prewritten } => {
                 let mut pace = has_clock.then(|| Pace::new(self.bytes_per_second, &self.is_paused));
-                let is_stopped = &self.is_stopped;
+                let (is_hurried, is_stopped) = (&self.is_hurried, &self.is_stopped);
                 let result = worker.prepare(number, length, is_prewritten, &mut |bytes| {
                     if is_stopped.load(Relaxed) {
                         return Err(io::ErrorKind::Interrupted.into());
                     }
-                    if let Some(pace) = &mut pace {
-                        pace.wait(bytes, is_stopped);
+                    if is_hurried.load(Relaxed) {
+                        return Ok(0);
                     }
-                    Ok(())
+                    Ok(pace.as_mut().map_or(bytes, |pace| pace.wait(bytes, is_stopped)))
                 });
                 Some(JobDone::Prepared { number, result })
             }
@@ -187,15 +212,19 @@ impl<'a> Pace<'a> {
         Self { bytes_per_second, is_paused, due: Instant::now() }
     }
 
-    fn wait(&mut self, bytes: usize, is_stopped: &AtomicBool) {
+    /// Waits until some of so many bytes are due, and says how many.
+    fn wait(&mut self, bytes: usize, is_stopped: &AtomicBool) -> usize {
         while self.is_paused.load(Relaxed) && !is_stopped.load(Relaxed) {
             sleep(IDLE_INTERVAL);
         }
+        let is_late = Instant::now() > self.due + LATE;
+        let bytes = bytes.min(if is_late { LATE_PIECE_BYTES } else { PIECE_BYTES });
         self.due += Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000) / self.bytes_per_second.max(1));
         let ahead = self.due.saturating_duration_since(Instant::now());
         if ahead > IDLE_INTERVAL {
             sleep(ahead);
         }
+        bytes
     }
 }
 
@@ -222,13 +251,13 @@ impl Worker {
     }
 
     /// Gives a segment its file, durable; with `is_prewritten` written once from end to end where the file system cannot do
-    /// without. `pace` is called before each piece.
-    fn prepare(
+    /// without. `pace` is asked before each piece how much of the rest to write; after 0 the rest is allocated all the same.
+    pub(crate) fn prepare(
         &mut self,
         number: u64,
         length: u64,
         is_prewritten: bool,
-        pace: &mut dyn FnMut(usize) -> io::Result<()>,
+        pace: &mut dyn FnMut(usize) -> io::Result<usize>,
     ) -> io::Result<()> {
         let medium = self.medium.as_ref();
         let name = SegmentName::new(number);
@@ -289,7 +318,7 @@ fn recycle(
     recycled: &str,
     name: &str,
     length: u64,
-    pace: &mut dyn FnMut(usize) -> io::Result<()>,
+    pace: &mut dyn FnMut(usize) -> io::Result<usize>,
 ) -> io::Result<()> {
     let file = medium.open(recycled, Access::Write)?;
     // Without its old header it is no segment; what stands behind validates in no other.
@@ -313,20 +342,24 @@ fn remove_if_there(medium: &dyn Medium, name: &str) -> io::Result<()> {
     }
 }
 
-/// Writes zeros, so that no later write has to allocate.
+/// Writes zeros, so that no later write has to allocate: past the cache where that can be, for what stays in it makes later
+/// writes past it slower, and filling it costs more than the disk does.
 fn fill(
     file: &dyn crate::medium::MediumFile,
     from: u64,
     to: u64,
-    pace: &mut dyn FnMut(usize) -> io::Result<()>,
+    pace: &mut dyn FnMut(usize) -> io::Result<usize>,
 ) -> io::Result<()> {
-    let zeros = vec![0; PIECE_BYTES];
+    let zeros = Block::new(LATE_PIECE_BYTES)?;
+    file.bypass_cache();
     let mut offset = from;
     let mut unsynced = 0;
     while offset < to {
-        let count = PIECE_BYTES.min((to - offset) as usize);
-        pace(count)?;
-        file.write_all_at(&zeros[..count], offset)?;
+        let count = pace((to - offset) as usize)?.min(LATE_PIECE_BYTES);
+        if count == 0 {
+            break;
+        }
+        file.write_all_at(&zeros.bytes()[..count], offset)?;
         offset += count as u64;
         unsynced += count;
         if unsynced >= SYNC_BYTES {
@@ -335,4 +368,29 @@ fn fill(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::medium::DirectoryMedium;
+
+    #[test]
+    fn a_segment_that_is_not_written_to_its_end_is_allocated_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let length = (3 << 20) + BLOCK_BYTES;
+        for (number, most) in [(1, 0), (2, 100 << 10), (3, u64::MAX)] {
+            let mut worker = Worker::new(DirectoryMedium::at(directory.path()), 0);
+            let (mut written, mut pieces) = (0, 0);
+            let mut pace = |rest: usize| {
+                let count = if written < most { rest.min(64 << 10) } else { 0 };
+                (written, pieces) = (written + count as u64, pieces + 1);
+                Ok(count)
+            };
+            worker.prepare(number, length, true, &mut pace).unwrap();
+            let bytes = std::fs::read(directory.path().join(SegmentName::new(number).as_str())).unwrap();
+            assert!(bytes.len() as u64 == length && bytes.iter().all(|&byte| byte == 0), "{} bytes", bytes.len());
+            assert!(written >= most.min(length) || pieces == 0, "no piece where the file system wrote zeros by itself");
+        }
+    }
 }

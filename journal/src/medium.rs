@@ -93,6 +93,10 @@ pub(crate) trait MediumFile: Send {
     /// where that `is_wanted`.
     fn allocate(&self, length: u64, is_wanted: bool) -> io::Result<bool>;
 
+    /// Lets whole pages that are written later from page-aligned memory go past the cache, where the file system can do
+    /// that. Otherwise nothing changes.
+    fn bypass_cache(&self) {}
+
     /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
 
@@ -220,6 +224,22 @@ impl MediumFile for File {
         }
         crate::storage::preallocate(self, length)?;
         Ok(false)
+    }
+
+    fn bypass_cache(&self) {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{AtFlags, OFlags, StatxFlags, fcntl_getfl, fcntl_setfl, statx};
+            let unit = statx(self, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN)
+                .map_or(0, |found| found.stx_dio_offset_align.max(found.stx_dio_mem_align));
+            if unit > 0
+                && u64::from(unit) <= crate::format::WRITE_UNIT_BYTES
+                && let Ok(flags) = fcntl_getfl(self)
+            {
+                // Refused where the file system cannot: then the cache is used.
+                let _ = fcntl_setfl(self, flags | OFlags::DIRECT);
+            }
+        }
     }
 
     fn sync(&self) -> io::Result<()> {

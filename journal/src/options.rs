@@ -157,6 +157,10 @@ pub struct Options {
     /// How the portable backend gets its thread, if it comes to that backend. By default it has none, and whoever polls waits
     /// for each write and sync.
     pub portable_thread: Option<PortableThread>,
+    /// Whether the thread that polls has a core of its own and never sleeps. Then polling gives way to the kernel's workers
+    /// that end writes and syncs: on the same core they would wait for a tick of the scheduler, up to 4 ms. Not where others
+    /// may want the core: they would get it each time. Default false.
+    pub has_own_core: bool,
     /// Whether to bypass the page cache where the file system allows it. Default true.
     pub is_direct: bool,
 }
@@ -181,6 +185,7 @@ impl Default for Options {
             peak_bytes_per_second: 1 << 30,
             backend: Backend::IoUringFixed,
             portable_thread: None,
+            has_own_core: false,
             is_direct: true,
         }
     }

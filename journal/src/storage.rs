@@ -61,8 +61,9 @@ pub(crate) enum Operation {
     Prepare { name: SegmentName, length: u64 },
     /// Open the file, which was prepared by somebody else.
     Open { name: SegmentName },
-    /// Write `block[from..to]` at `offset`.
-    Write { file: FileSlot, offset: u64, block: Block, from: usize, to: usize },
+    /// Write `block[from..to]` at `offset`. With `is_through` these bytes are durable when it succeeds; only where
+    /// [`Storage::writes_through`].
+    Write { file: FileSlot, offset: u64, block: Block, from: usize, to: usize, is_through: bool },
     /// Make every completed write to the file durable.
     Sync { file: FileSlot },
     /// Cut the file to `length` bytes.
@@ -97,6 +98,14 @@ pub(crate) trait Storage: Send {
     fn makes_the_caller_wait(&self) -> bool {
         false
     }
+
+    /// Whether a write that is durable when it is done is quicker than a write and then a sync.
+    fn writes_through(&self) -> bool {
+        false
+    }
+
+    /// Lets the kernel's own threads have this core, if they wait for it and something is under way. Does not sleep.
+    fn give_way(&mut self) {}
 
     /// Takes an operation. At most [`OPERATIONS_MAX`] may be under way. A failure shows in the completion.
     fn submit(&mut self, token: Token, operation: Operation);

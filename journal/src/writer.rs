@@ -17,26 +17,26 @@
 //! `poll` with io_uring: checksums of as many full frames as may be in flight, about 5 µs each.
 
 mod change;
+mod frames;
+mod groups;
 mod open;
 mod pool;
 #[cfg(test)]
 mod tests;
 
 use change::seal_segment;
+use frames::{BuiltFrame, ClosedFrame, FrameInFlight};
+use groups::Group;
 use pool::Supply;
 
 pub use open::{CreateError, ResumeError, StartError};
 
 use crate::checksum::Seed;
 use crate::defence::{Defence, stands};
-use crate::format::{
-    BLOCK_BYTES, EVENT_RECORDS, FORMAT_VERSION, FRAME_HEADER_BYTES, FRAME_HEADER_RECORDS, FRAME_MAGIC, FrameHeader,
-    INPUT_STREAM, JournalId, MARKS_MAX, Mark, RECORD_BYTES, Record, Seal, SegmentHeader, WRITE_UNIT_BYTES,
-    frame_bytes_for,
-};
-use crate::index::{IndexBuilder, IndexEntry};
+use crate::format::{BLOCK_BYTES, FRAME_HEADER_RECORDS, JournalId, RECORD_BYTES, Record, Seal, SegmentHeader};
+use crate::index::IndexBuilder;
 use crate::medium::Lock;
-use crate::memory::Block;
+use crate::memory::{Block, copy_by_fields};
 use crate::options::{Backend, Metadata, Notice, Options, SyncPolicy, Watermarks};
 use crate::staging::Pool;
 use crate::status::{StatusWriter, WriterState};
@@ -47,12 +47,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tickcore_book::{Event, Sequence};
-use zerocopy::IntoBytes;
 
-/// How long a frame that is not full waits for records at least, when each write and sync stops the caller.
-const BLOCKING_LINGER: Duration = Duration::from_millis(1);
-/// From this length on, a frame that is closed before it is full ends with a whole write unit.
-const WHOLE_UNITS_FROM_BYTES: usize = 3 * WRITE_UNIT_BYTES as usize;
+/// How far ahead of an append lines of the staging are asked for: the disk has read them since they were written last.
+const PREFETCH_RECORDS: usize = 16;
 /// How long `flush` and `finish` sleep at most before they look again.
 const DRIVE_WAIT: Duration = Duration::from_millis(1);
 
@@ -124,27 +121,6 @@ struct OpenFrame {
     position: usize,
 }
 
-/// A frame's records, waiting for a place on the disk.
-struct ClosedFrame {
-    block: Block,
-    record_count: usize,
-}
-
-/// A frame that was handed to the storage.
-struct FrameInFlight {
-    file: FileSlot,
-    last_sequence: u64,
-    offset: u64,
-    frame_bytes: usize,
-    bytes_written: usize,
-}
-
-impl FrameInFlight {
-    fn is_written(&self) -> bool {
-        self.bytes_written == self.frame_bytes
-    }
-}
-
 /// A segment that frames are written into.
 struct ActiveSegment {
     file: FileSlot,
@@ -191,13 +167,6 @@ struct Sealing {
     highest_time: u64,
 }
 
-/// A sync of a group of frames.
-#[derive(Clone, Copy)]
-struct Group {
-    /// The last record that it covers.
-    last_sequence: u64,
-}
-
 /// The one writer of a journal. See the module's documentation for what it guarantees.
 ///
 /// Dropping it without [`Writer::finish`] leaves the journal as a crash would: whole, unsealed, to be resumed.
@@ -208,13 +177,16 @@ pub struct Writer {
     /// When the open frame was first seen waiting, if it lingers.
     open_since: Option<Duration>,
     closed: VecDeque<ClosedFrame>,
+    built: VecDeque<BuiltFrame>,
     in_flight: VecDeque<FrameInFlight>,
     /// Running number of the first of `in_flight`.
     first_ticket: u64,
     written: u64,
     durable: u64,
-    /// The last record that was handed to the storage.
+    /// The last record that has its place in a segment.
     submitted: u64,
+    /// Whether a frame that nothing is under way before is to be durable when it is written, without a sync of its own.
+    writes_through: bool,
     /// The sync that is under way.
     group: Option<Group>,
     /// When the last sync of a group began, if the policy counts time.
@@ -271,8 +243,9 @@ impl Writer {
             && let Some(open) = &mut self.open
             && let Some(record) = open.block.records_mut().get_mut(open.position)
         {
-            *record = Record { sequence, event: *event };
+            *record = Record { sequence, event: copy_by_fields(event) };
             open.position += 1;
+            open.block.prefetch_for_writing(open.position + PREFETCH_RECORDS);
             self.next_sequence += 1;
             return Ok(());
         }
@@ -309,6 +282,7 @@ impl Writer {
         }
         let mut completions = core::mem::take(&mut self.completions);
         self.storage.reap(&mut completions);
+        let is_idle = completions.is_empty();
         for completion in completions.drain(..) {
             self.complete(completion);
         }
@@ -321,6 +295,9 @@ impl Writer {
         self.submit_group();
         if let Err(cause) = self.storage.dispatch() {
             self.fail("submit writes to", self.segment.name, self.segment.offset, cause);
+        }
+        if is_idle && self.options.has_own_core {
+            self.storage.give_way();
         }
         self.publish();
         match &self.failure {
@@ -459,182 +436,6 @@ impl Writer {
         }
     }
 
-    /// Moves the open frame, if it has records, to those that wait for a place.
-    fn close_frame(&mut self) {
-        if let Some(OpenFrame { block, position }) = self.open.take() {
-            self.closed.push_back(ClosedFrame { block, record_count: position - FRAME_HEADER_RECORDS });
-            self.open_since = None;
-        }
-    }
-
-    /// Closes the open frame if it should wait no longer: it is full, or the disk is idle and it lingered enough.
-    fn close_frame_if_due(&mut self) -> bool {
-        let Some(open) = &self.open else { return false };
-        let bytes = open.position * RECORD_BYTES;
-        if bytes < self.options.frame_bytes as usize {
-            if !self.in_flight.is_empty() {
-                return false;
-            }
-            let (linger, linger_bytes) = if self.storage.makes_the_caller_wait() {
-                (self.options.linger.max(BLOCKING_LINGER), u64::from(self.options.frame_bytes))
-            } else {
-                (self.options.linger, WRITE_UNIT_BYTES)
-            };
-            if !self.is_flushing && !linger.is_zero() && (bytes as u64) < linger_bytes {
-                let now = self.storage.now();
-                let since = *self.open_since.get_or_insert(now);
-                if now.saturating_sub(since) < linger {
-                    return false;
-                }
-            }
-        }
-        if !self.is_flushing && bytes >= WHOLE_UNITS_FROM_BYTES && bytes < self.options.frame_bytes as usize {
-            self.close_whole_units();
-        } else {
-            self.close_frame();
-        }
-        true
-    }
-
-    /// Closes the open frame at the end of its last whole write unit, and takes the records behind into the next: they
-    /// would cost a whole unit now, and wait for one write so.
-    fn close_whole_units(&mut self) {
-        const UNIT_RECORDS: usize = WRITE_UNIT_BYTES as usize / RECORD_BYTES;
-        let Some(OpenFrame { mut block, position }) = self.open.take() else { return };
-        let rest = position % UNIT_RECORDS;
-        let next = if rest == 0 { None } else { self.pool.take() };
-        let kept = if next.is_some() { position - rest } else { position };
-        self.open_since = None;
-        self.open = next.map(|mut next| {
-            let from = &block.records_mut()[kept..position];
-            next.records_mut()[FRAME_HEADER_RECORDS..FRAME_HEADER_RECORDS + rest].copy_from_slice(from);
-            OpenFrame { block: next, position: FRAME_HEADER_RECORDS + rest }
-        });
-        self.closed.push_back(ClosedFrame { block, record_count: kept - FRAME_HEADER_RECORDS });
-    }
-
-    /// Submits as many frames as there are due and as may be in flight.
-    fn submit_frames(&mut self) {
-        while self.failure.is_none() && self.in_flight.len() < self.options.writes_in_flight as usize {
-            if self.change.is_some() && !self.enter_next_segment() {
-                return;
-            }
-            if self.closed.is_empty() && !self.close_frame_if_due() {
-                break;
-            }
-            let Some(frame) = self.closed.front() else { break };
-            let end_bytes = self.index.bytes_max() as u64 + BLOCK_BYTES;
-            let end = self.segment.offset + frame_bytes_for(frame.record_count) as u64 + end_bytes;
-            if end > self.options.segment_bytes {
-                if !self.begin_change() {
-                    return;
-                }
-            } else if let Some(frame) = self.closed.pop_front() {
-                self.submit_frame(frame);
-            }
-        }
-        if matches!(self.spare, Spare::None) && self.is_spare_due() {
-            self.prepare_spare();
-        }
-    }
-
-    fn submit_frame(&mut self, frame: ClosedFrame) {
-        let ClosedFrame { mut block, record_count } = frame;
-        let frame_bytes = frame_bytes_for(record_count);
-        let records = &block.records_mut()[FRAME_HEADER_RECORDS..][..record_count];
-        let (first, last) = (records[0], records[record_count - 1]);
-        let highest_time = records.iter().map(|record| record.event.exchange_time.0).max().unwrap_or(0);
-        let payload = &mut block.bytes_mut()[FRAME_HEADER_BYTES..frame_bytes];
-        payload[record_count * RECORD_BYTES..].fill(0);
-        let segment = &mut self.segment;
-        let header = FrameHeader {
-            magic: FRAME_MAGIC,
-            version: FORMAT_VERSION,
-            header_bytes: FRAME_HEADER_BYTES as u32,
-            frame_bytes: frame_bytes as u32,
-            record_count: record_count as u32,
-            record_kind: EVENT_RECORDS,
-            stream: INPUT_STREAM,
-            first_sequence: first.sequence.0,
-            first_time: first.event.exchange_time.0,
-            last_time: last.event.exchange_time.0,
-            journal: segment.header.journal,
-            epoch: segment.header.epoch,
-            segment: segment.header.number,
-            offset: segment.offset,
-            durable_sequence: self.durable,
-            previous_checksum: self.chain,
-            payload_checksum: segment.seed.checksum(payload),
-            mark_count: 0,
-            reserved: 0,
-            marks: [Mark::default(); MARKS_MAX],
-            highest_time,
-            header_checksum: 0,
-        }
-        .seal();
-        block.bytes_mut()[..FRAME_HEADER_BYTES].copy_from_slice(header.as_bytes());
-        let offset = segment.offset;
-        segment.offset += frame_bytes as u64;
-        let highest_time_before = segment.tally.highest_time;
-        self.index.add(IndexEntry { first_sequence: first.sequence.0, offset, highest_time_before });
-        segment.tally.add(segment.seed, &header);
-        self.chain = header.header_checksum;
-        let token = Token::Frame(self.first_ticket + self.in_flight.len() as u64);
-        self.submitted = last.sequence.0;
-        self.in_flight.push_back(FrameInFlight {
-            file: segment.file,
-            last_sequence: last.sequence.0,
-            offset,
-            frame_bytes,
-            bytes_written: 0,
-        });
-        self.stats.frame_count += 1;
-        self.stats.record_count += record_count as u64;
-        self.stats.frame_bytes += frame_bytes as u64;
-        self.storage.submit(token, Operation::Write { file: segment.file, offset, block, from: 0, to: frame_bytes });
-    }
-
-    /// Submits a sync of what is written, if one is due and none is under way.
-    fn submit_group(&mut self) {
-        if self.failure.is_some() || self.group.is_some() || self.written <= self.durable {
-            return;
-        }
-        // The segment that is being left first: nothing behind it is durable before all of it is.
-        let (file, last_sequence) = match &self.leaving {
-            Some(leaving) => (leaving.segment.file, self.written.min(leaving.position.next_sequence - 1)),
-            None => (self.segment.file, self.written),
-        };
-        if last_sequence <= self.durable || !self.is_group_due() {
-            return;
-        }
-        if !stands(Defence::DurableAfterSync) {
-            self.durable = last_sequence;
-        }
-        self.group = Some(Group { last_sequence });
-        self.unsynced_bytes = 0;
-        self.stats.sync_count += 1;
-        self.storage.submit(Token::Group, Operation::Sync { file });
-    }
-
-    /// Whether the policy wants what is written to be synced now.
-    fn is_group_due(&mut self) -> bool {
-        let is_forced = self.leaving.is_some() || self.is_finishing;
-        match self.options.sync {
-            SyncPolicy::EveryGroup => true,
-            SyncPolicy::None => is_forced,
-            SyncPolicy::EveryBytes(bytes) => is_forced || self.is_flushing || self.unsynced_bytes >= bytes,
-            SyncPolicy::Every(interval) => {
-                let now = self.storage.now();
-                let is_due = self.group_at.is_none_or(|last| now.saturating_sub(last) >= interval);
-                if is_due || is_forced || self.is_flushing {
-                    self.group_at = Some(now);
-                    return true;
-                }
-                false
-            }
-        }
-    }
-
     /// Takes what came back from the storage.
     fn complete(&mut self, completion: Completion) {
         let Completion { token, result, block } = completion;
@@ -668,25 +469,6 @@ impl Writer {
         sealing.map_or(BLOCK_BYTES as usize, |sealing| sealing.write_bytes)
     }
 
-    fn complete_frame(&mut self, ticket: u64, count: usize, block: Option<Block>) {
-        let index = ticket.wrapping_sub(self.first_ticket) as usize;
-        let (Some(frame), Some(block)) = (self.in_flight.get_mut(index), block) else { return };
-        let from = frame.bytes_written + count;
-        if from >= frame.frame_bytes || !stands(Defence::ShortWrites) {
-            frame.bytes_written = frame.frame_bytes;
-            return self.pool.give_back(block);
-        }
-        // A short write: go on from the last whole unit.
-        let from = from - from % WRITE_UNIT_BYTES as usize;
-        if from == frame.bytes_written {
-            self.pool.give_back(block);
-            return self.fail_operation(Token::Frame(ticket), io::ErrorKind::WriteZero.into());
-        }
-        frame.bytes_written = from;
-        let (file, offset, to) = (frame.file, frame.offset + from as u64, frame.frame_bytes);
-        self.storage.submit(Token::Frame(ticket), Operation::Write { file, offset, block, from, to });
-    }
-
     fn complete_other(&mut self, token: Token, done: Done) {
         match (token, done) {
             (Token::Group, _) => {
@@ -696,11 +478,8 @@ impl Writer {
                 }
             }
             (Token::Spare, Done::Prepared(file)) => self.spare = Spare::Ready(file),
-            (Token::HeaderSync, _) => {
-                if let Some(change) = &mut self.change {
-                    change.is_header_durable = true;
-                }
-            }
+            (Token::Header, _) if self.storage.writes_through() => self.complete_header(),
+            (Token::HeaderSync, _) => self.complete_header(),
             (Token::Header, _) => {
                 if let Some(change) = &self.change {
                     self.storage.submit(Token::HeaderSync, Operation::Sync { file: change.next.file });
@@ -747,16 +526,6 @@ impl Writer {
             Token::TrimSync => ("sync the length of", sealing),
         };
         self.fail(action, name, offset, cause);
-    }
-
-    /// Moves `written` over the writes that are done without one before that is not.
-    fn advance_written(&mut self) {
-        let may_skip = !stands(Defence::WrittenInOrder) && self.in_flight.iter().any(FrameInFlight::is_written);
-        while let Some(frame) = self.in_flight.pop_front_if(|frame| frame.is_written() || may_skip) {
-            self.written = frame.last_sequence;
-            self.unsynced_bytes += frame.frame_bytes as u64;
-            self.first_ticket += 1;
-        }
     }
 
     fn publish(&mut self) {

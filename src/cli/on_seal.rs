@@ -26,8 +26,9 @@ pub(crate) struct Sealed {
 }
 
 impl Helpers {
-    /// Starts the thread that prepares segments, and one for the command. They run where the calling thread may.
-    pub(crate) fn start(journal: &Path, command: Option<&str>) -> Result<(Self, HelperHandle)> {
+    /// Starts the thread that prepares segments, on these cores if there are any, and one for the command, which runs where
+    /// the calling thread may.
+    pub(crate) fn start(journal: &Path, command: Option<&str>, cores: Vec<usize>) -> Result<(Self, HelperHandle)> {
         let mut sealing = None;
         let on_sealed = command.map(|command| -> Result<OnSealed> {
             let (sender, segments) = channel::<PathBuf>();
@@ -40,8 +41,8 @@ impl Helpers {
             // The thread is there as long as the sender is.
             Ok(Box::new(move |segment| drop(sender.send(segment.to_owned()))))
         });
-        let (preparing, handle) =
-            tickcore::start_helper(on_sealed.transpose()?).context("starting the thread that prepares segments")?;
+        let (preparing, handle) = tickcore::start_helper_on(cores, on_sealed.transpose()?)
+            .context("starting the thread that prepares segments")?;
         Ok((Self { preparing, sealing }, handle))
     }
 

@@ -55,7 +55,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     }
     let start = start(&mut inputs, capacity)?;
     let mut config = Config { start, ..config(args, &inputs, capacity, base, &spread)? };
-    let beside = started_on(&helpers.unwrap_or_default(), || start_helpers(args, &mut config))?;
+    let helpers = helpers.unwrap_or_default();
+    let beside = started_on(&helpers, || start_helpers(args, &mut config, helpers.clone()))?;
     if config.cores == Cores::Unpinned {
         eprintln!("tickcore: threads are not pinned, as asked: times say little");
     }
@@ -94,9 +95,9 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
 }
 
 /// Starts what the flags of the journal want beside it.
-fn start_helpers(args: &ReplayArgs, config: &mut Config) -> Result<Option<Helpers>> {
+fn start_helpers(args: &ReplayArgs, config: &mut Config, cores: Vec<usize>) -> Result<Option<Helpers>> {
     let Some(journal) = config.journal.as_mut().filter(|_| args.journaling.wants_helper()) else { return Ok(None) };
-    let (helpers, handle) = Helpers::start(&journal.dir, args.journaling.journal_on_seal.as_deref())?;
+    let (helpers, handle) = Helpers::start(&journal.dir, args.journaling.journal_on_seal.as_deref(), cores)?;
     journal.options.helper = Some(handle);
     Ok(Some(helpers))
 }

@@ -19,8 +19,13 @@ const UNIT_BYTES: usize = 4096;
 /// A change to a file that no sync has covered.
 #[derive(Clone, Debug)]
 enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
+    Write {
+        offset: usize,
+        bytes: Vec<u8>,
+    },
     Length(usize),
+    /// One that is durable already.
+    Nothing,
 }
 
 /// A change to the directory that no sync has covered.
@@ -36,6 +41,8 @@ struct FileState {
     durable: Vec<u8>,
     current: Vec<u8>,
     changes: Vec<Change>,
+    /// Changes before the first of `changes`.
+    changes_before: u64,
 }
 
 /// What dies.
@@ -98,6 +105,7 @@ fn apply(bytes: &mut Vec<u8>, change: &Change) {
     match change {
         Change::Write { offset, bytes: new } => put(bytes, *offset, new),
         Change::Length(length) => bytes.resize(*length, 0),
+        Change::Nothing => {}
     }
 }
 
@@ -157,20 +165,23 @@ impl State {
         Ok(count)
     }
 
-    /// Changes of a file that a sync which begins now will cover.
-    pub(crate) fn begin_sync(&mut self, file: usize) -> io::Result<usize> {
+    /// The number of the first change of a file that a sync which begins now will not cover.
+    pub(crate) fn begin_sync(&mut self, file: usize) -> io::Result<u64> {
         self.tick()?;
-        Ok(self.files[file].changes.len())
+        Ok(self.files[file].changes_before + self.files[file].changes.len() as u64)
     }
 
-    /// The sync that was to cover the first `count` changes comes to its end.
-    pub(crate) fn end_sync(&mut self, file: usize, count: usize) -> io::Result<()> {
+    /// The sync that was to cover the changes before this one comes to its end.
+    pub(crate) fn end_sync(&mut self, file: usize, end: u64) -> io::Result<()> {
         self.tick()?;
         let percent = self.faults.sync_errors;
         let fails = self.fails(percent);
         self.has_lost |= fails;
         let mut changes = core::mem::take(&mut self.files[file].changes);
+        // Another sync may have covered some of them, or all.
+        let count = end.saturating_sub(self.files[file].changes_before) as usize;
         let rest = changes.split_off(count.min(changes.len()));
+        self.files[file].changes_before += changes.len() as u64;
         for change in changes {
             // A failed sync leaves anything behind, and forgets that it is to be written.
             if !fails || self.random.chance(50) {
@@ -178,6 +189,30 @@ impl State {
             }
         }
         self.files[file].changes = rest;
+        if fails { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    }
+
+    /// The number of the last change of a file.
+    pub(crate) fn last_change(&self, file: usize) -> u64 {
+        let FileState { changes, changes_before, .. } = &self.files[file];
+        changes_before + changes.len() as u64 - 1
+    }
+
+    /// Makes a single change durable and no other, if no sync did.
+    pub(crate) fn flush_change(&mut self, file: usize, number: u64) -> io::Result<()> {
+        self.tick()?;
+        let percent = self.faults.sync_errors;
+        let fails = self.fails(percent);
+        self.has_lost |= fails;
+        let FileState { durable, changes, changes_before, .. } = &mut self.files[file];
+        let index = number.wrapping_sub(*changes_before) as usize;
+        if let Some(change) = changes.get_mut(index) {
+            // Its place stays, for syncs count changes.
+            let change = core::mem::replace(change, Change::Nothing);
+            if !fails || self.random.chance(50) {
+                apply(durable, &change);
+            }
+        }
         if fails { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
     }
 
@@ -289,9 +324,12 @@ impl State {
         self.names = self.durable_names.clone();
         for file in 0..self.files.len() {
             let mut changes = core::mem::take(&mut self.files[file].changes);
+            self.files[file].changes_before += changes.len() as u64;
+            changes.retain(|change| !matches!(change, Change::Nothing));
             let lowest = changes.iter().map(|change| match change {
                 Change::Write { offset, .. } => *offset,
                 Change::Length(length) => *length,
+                Change::Nothing => usize::MAX,
             });
             let floor = lowest.min().unwrap_or(0).next_multiple_of(UNIT_BYTES);
             if self.random.chance(50) {
@@ -528,14 +566,14 @@ impl MediumFile for SimulatedFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
-        let count = state.begin_sync(self.file)?;
-        state.end_sync(self.file, count)
+        let end = state.begin_sync(self.file)?;
+        state.end_sync(self.file, end)
     }
 
     fn forget_cache(&self) -> io::Result<()> {
         let mut state = self.disk.state();
         state.tick()?;
-        let FileState { durable, current, changes } = &mut state.files[self.file];
+        let FileState { durable, current, changes, .. } = &mut state.files[self.file];
         current.clone_from(durable);
         changes.iter().for_each(|change| apply(current, change));
         Ok(())

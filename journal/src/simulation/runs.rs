@@ -619,6 +619,7 @@ fn every_defence_that_is_taken_out_is_missed() {
         Defence::PayloadChecksum,
         Defence::HeaderChecksum,
         Defence::DurableAfterSync,
+        Defence::ThroughBehindDurable,
         Defence::WrittenInOrder,
         Defence::Poison,
         Defence::HeaderBeforeFrames,

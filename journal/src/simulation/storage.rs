@@ -3,6 +3,7 @@
 
 use super::disk::Disk;
 use crate::defence::{Defence, stands};
+use crate::memory::Block;
 use crate::options::Backend;
 use crate::storage::{Completion, Done, FileSlot, OPERATIONS_MAX, Operation, SegmentName, Storage, Token};
 use std::io;
@@ -13,10 +14,17 @@ const WAITS_MAX: u32 = 50_000;
 
 enum Progress {
     Submitted(Operation),
-    /// The sync has begun, and covers so many changes of the file.
+    /// The sync has begun, and covers the changes of the file before this one.
     Syncing {
         file: usize,
-        changes: usize,
+        end: u64,
+    },
+    /// So much of the block is written through and not durable yet: the change of this number.
+    Flushing {
+        file: usize,
+        change: u64,
+        count: usize,
+        block: Block,
     },
     Done(Completion),
 }
@@ -29,6 +37,7 @@ struct Queued {
 pub(super) struct SimulatedStorage {
     disk: Disk,
     queue: Vec<Queued>,
+    writes_through: bool,
     /// Files by slot. Slots are never used again, so that a use after closing is seen.
     open: Vec<Option<usize>>,
     stalled_turns: u64,
@@ -38,7 +47,9 @@ pub(super) struct SimulatedStorage {
 
 impl SimulatedStorage {
     pub(super) fn new(disk: Disk) -> Self {
-        Self { disk, queue: Vec::new(), open: Vec::new(), stalled_turns: 0, waits: 0, now_ns: 0 }
+        let writes_through = disk.state().random.chance(50);
+        let (queue, open) = (Vec::new(), Vec::new());
+        Self { disk, queue, writes_through, open, stalled_turns: 0, waits: 0, now_ns: 0 }
     }
 
     fn file(&self, slot: FileSlot) -> usize {
@@ -50,9 +61,13 @@ impl SimulatedStorage {
         let Queued { token, progress } = self.queue.remove(index);
         let progress = match progress {
             Progress::Submitted(operation) => self.begin(token, operation),
-            Progress::Syncing { file, changes } => {
-                let result = self.disk.state().end_sync(file, changes).map(|()| Done::Finished);
+            Progress::Syncing { file, end } => {
+                let result = self.disk.state().end_sync(file, end).map(|()| Done::Finished);
                 Progress::Done(Completion { token, result, block: None })
+            }
+            Progress::Flushing { file, change, count, block } => {
+                let result = self.disk.state().flush_change(file, change).map(|()| Done::Written(count));
+                Progress::Done(Completion { token, result, block: Some(block) })
             }
             Progress::Done(completion) => Progress::Done(completion),
         };
@@ -72,15 +87,22 @@ impl SimulatedStorage {
                     Done::Prepared(FileSlot(self.open.len() - 1))
                 }))
             }
-            Operation::Write { file, offset, block, from, to } => {
+            Operation::Write { file, offset, block, from, to, is_through } => {
                 let file = self.file(file);
-                let result = self.disk.state().write(file, offset, &block.bytes()[from..to]).map(Done::Written);
-                Progress::Done(Completion { token, result, block: Some(block) })
+                let mut state = self.disk.state();
+                match state.write(file, offset, &block.bytes()[from..to]) {
+                    Ok(count) if is_through => {
+                        Progress::Flushing { file, change: state.last_change(file), count, block }
+                    }
+                    result => {
+                        Progress::Done(Completion { token, result: result.map(Done::Written), block: Some(block) })
+                    }
+                }
             }
             Operation::Sync { file } => {
                 let file = self.file(file);
                 match self.disk.state().begin_sync(file) {
-                    Ok(changes) => Progress::Syncing { file, changes },
+                    Ok(end) => Progress::Syncing { file, end },
                     Err(cause) => done(Err(cause)),
                 }
             }
@@ -95,8 +117,8 @@ impl SimulatedStorage {
         let mut state = self.disk.state();
         let file = state.create(name.as_str())?;
         state.set_length(file, length)?;
-        let changes = state.begin_sync(file)?;
-        state.end_sync(file, changes)?;
+        let end = state.begin_sync(file)?;
+        state.end_sync(file, end)?;
         if stands(Defence::NameBeforeUse) {
             state.sync_directory()?;
         }
@@ -108,6 +130,10 @@ impl SimulatedStorage {
 impl Storage for SimulatedStorage {
     fn backend(&self) -> Backend {
         Backend::IoUring
+    }
+
+    fn writes_through(&self) -> bool {
+        self.writes_through
     }
 
     fn submit(&mut self, token: Token, operation: Operation) {

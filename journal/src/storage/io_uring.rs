@@ -13,6 +13,7 @@ use crate::memory::Block;
 use crate::options::Backend;
 use io_uring::types::{Fd, FsyncFlags, SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, opcode, squeue};
+use rustix::io::ReadWriteFlags;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::mem::forget;
@@ -238,6 +239,19 @@ impl Storage for IoUringStorage {
         if self.registered_count > 0 { Backend::IoUringFixed } else { Backend::IoUring }
     }
 
+    /// Past the page cache the kernel lets a flush follow a write by itself, or has the device do both at once.
+    fn writes_through(&self) -> bool {
+        self.files.is_direct
+    }
+
+    /// The kernel's workers for syncs and for the ends of writes are usual threads, and have to wait for the core of one
+    /// that polls: up to a tick of the scheduler, 4 ms.
+    fn give_way(&mut self) {
+        if self.under_way_count() > 0 {
+            rustix::thread::sched_yield();
+        }
+    }
+
     fn submit(&mut self, token: Token, operation: Operation) {
         let index = self.free.pop().unwrap_or_else(|| panic!("at most {OPERATIONS_MAX} operations are under way"));
         let (entry, pending) = match operation {
@@ -258,14 +272,16 @@ impl Storage for IoUringStorage {
                     .build();
                 (entry, Pending::Open { token })
             }
-            Operation::Write { file, offset, block, from, to } => {
+            Operation::Write { file, offset, block, from, to, is_through } => {
                 let descriptor = Fd(self.files.get(file).as_raw_fd());
                 let bytes = &block.bytes()[from..to];
                 let (start, length) = (bytes.as_ptr(), bytes.len() as u32);
+                let flags = if is_through { ReadWriteFlags::DSYNC.bits() as i32 } else { 0 };
                 let entry = if block.index() < self.registered_count {
-                    opcode::WriteFixed::new(descriptor, start, length, block.index() as u16).offset(offset).build()
+                    let write = opcode::WriteFixed::new(descriptor, start, length, block.index() as u16);
+                    write.offset(offset).rw_flags(flags).build()
                 } else {
-                    opcode::Write::new(descriptor, start, length).offset(offset).build()
+                    opcode::Write::new(descriptor, start, length).offset(offset).rw_flags(flags).build()
                 };
                 (entry, Pending::Write { token, block })
             }

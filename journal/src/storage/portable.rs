@@ -248,8 +248,10 @@ fn carry_out(files: &mut Files, token: Token, operation: Operation) -> Completio
             let flags = files.open_flags();
             (open(files, &name, flags).map(|file| Done::Prepared(files.insert(file))), None)
         }
-        Operation::Write { file, offset, block, from, to } => {
-            let result = write(files.get(file), &block.bytes()[from..to], offset);
+        Operation::Write { file, offset, block, from, to, is_through } => {
+            let file = files.get(file);
+            let result = write(file, &block.bytes()[from..to], offset);
+            let result = if is_through { result.and_then(|count| file.sync_data().map(|()| count)) } else { result };
             (result.map(Done::Written), Some(block))
         }
         Operation::Sync { file } => (files.get(file).sync_data().map(|()| Done::Finished), None),

@@ -21,6 +21,7 @@ impl Writer {
                 if let Some(cause) = self.supply.take_failure() {
                     self.fail("prepare", name, 0, cause);
                 } else {
+                    self.supply.set_awaited(true);
                     self.prepare_spare();
                 }
             }
@@ -42,6 +43,7 @@ impl Writer {
                 self.submit_header(file, block, &header);
                 self.change = Some(Change { next: ActiveSegment::new(file, header), is_header_durable: false });
                 self.spare = Spare::None;
+                self.supply.set_awaited(false);
                 return true;
             }
         }
@@ -51,7 +53,14 @@ impl Writer {
     pub(super) fn submit_header(&mut self, file: FileSlot, mut block: Block, header: &SegmentHeader) {
         let to = BLOCK_BYTES as usize;
         block.bytes_mut()[..to].copy_from_slice(header.as_bytes());
-        self.storage.submit(Token::Header, Operation::Write { file, offset: 0, block, from: 0, to });
+        let is_through = self.storage.writes_through();
+        self.storage.submit(Token::Header, Operation::Write { file, offset: 0, block, from: 0, to, is_through });
+    }
+
+    pub(super) fn complete_header(&mut self) {
+        if let Some(change) = &mut self.change {
+            change.is_header_durable = true;
+        }
     }
 
     /// Goes over to the next segment once its header is durable and the segment before the last is sealed.
@@ -103,7 +112,7 @@ pub(super) fn seal_segment(
     let to = index_bytes + BLOCK_BYTES as usize;
     block.bytes_mut()[index_bytes..to].copy_from_slice(footer.as_bytes());
     let (file, name, offset) = (segment.file, segment.name, segment.offset);
-    storage.submit(Token::Footer, Operation::Write { file, offset, block, from: 0, to });
+    storage.submit(Token::Footer, Operation::Write { file, offset, block, from: 0, to, is_through: false });
     let (number, start) = (segment.header.number, Position::of_header(&segment.header));
     let highest_time = segment.tally.highest_time;
     Some(Sealing { file, name, footer_offset, write_bytes: to, number, start, highest_time })

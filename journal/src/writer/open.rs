@@ -1,5 +1,6 @@
 //! How a writer comes to be: a new journal, or one that is taken up again.
 
+use super::frames::BUILT_MAX;
 use super::pool::Supply;
 use super::{ActiveSegment, Spare, Writer, WriterStats};
 use crate::directory::{Catalog, segment_files};
@@ -8,10 +9,11 @@ use crate::format::{
     BLOCK_BYTES, FLAG_TIMES_SINCE_MIDNIGHT, FORMAT_VERSION, INPUT_BYTES_MAX, JournalId, SEGMENT_MAGIC, SegmentHeader,
     WRITE_UNIT_BYTES,
 };
+use crate::helper::Worker;
 use crate::index::IndexBuilder;
 use crate::medium::{DirectoryMedium, LOCK_FILE, Lock, Medium};
 use crate::memory::Block;
-use crate::options::{Metadata, OptionError, Options, REGISTERED_BYTES_MAX, Watermarks};
+use crate::options::{Metadata, OptionError, Options, REGISTERED_BYTES_MAX, SyncPolicy, Watermarks};
 use crate::recovery::{RecoverError, Recovery, recover_locked, take_lock};
 use crate::staging::{CONTROL_BLOCKS, Pool};
 use crate::status::STATUS_FILE;
@@ -207,7 +209,12 @@ impl Writer {
             .map_err(|cause| StartError::Staging { bytes: options.staging_bytes, cause })?;
         let (storage, notices) = medium.storage(&options, &mut pool).map_err(StartError::io("open", directory))?;
         let mut storage = wrap(storage);
-        let file = begin_first_segment(storage.as_mut(), &mut pool, &header)
+        // Records of the first segment are not to be durable later than those of the next.
+        let is_prepared = options.helper.is_some() && options.is_prewritten && {
+            let mut worker = Worker::new(Arc::clone(medium), 0);
+            worker.prepare(header.number, header.prepared_bytes, true, &mut |rest| Ok(rest)).is_ok()
+        };
+        let file = begin_first_segment(storage.as_mut(), &mut pool, &header, is_prepared)
             .map_err(StartError::io("begin a segment in", directory))?;
         let supply = Supply::new(medium, &options, header.journal, header.number)?;
         let last = header.first_sequence - 1;
@@ -220,11 +227,13 @@ impl Writer {
             open: None,
             open_since: None,
             closed: VecDeque::with_capacity(block_count - CONTROL_BLOCKS),
+            built: VecDeque::with_capacity(BUILT_MAX),
             in_flight: VecDeque::with_capacity(options.writes_in_flight as usize),
             first_ticket: 0,
             written: last,
             durable: last,
             submitted: last,
+            writes_through: options.sync == SyncPolicy::EveryGroup && storage.writes_through(),
             group: None,
             group_at: None,
             unsynced_bytes: 0,
@@ -295,11 +304,18 @@ fn first_header(journal: JournalId, options: &Options, metadata: &Metadata) -> S
     .seal()
 }
 
-/// Creates the file of the segment and makes its header durable. On failure no file is left behind, if that can be.
-fn begin_first_segment(storage: &mut dyn Storage, pool: &mut Pool, header: &SegmentHeader) -> io::Result<FileSlot> {
+/// Creates the file of the segment, if it is not prepared yet, and makes its header durable. On failure no file is left
+/// behind, if that can be.
+fn begin_first_segment(
+    storage: &mut dyn Storage,
+    pool: &mut Pool,
+    header: &SegmentHeader,
+    is_prepared: bool,
+) -> io::Result<FileSlot> {
     let name = SegmentName::new(header.number);
-    let prepare = Operation::Prepare { name, length: header.prepared_bytes };
-    let file = match execute(storage, Token::Spare, prepare) {
+    let length = header.prepared_bytes;
+    let begin = if is_prepared { Operation::Open { name } } else { Operation::Prepare { name, length } };
+    let file = match execute(storage, Token::Spare, begin) {
         (Ok(Done::Prepared(file)), _) => file,
         (Err(cause), _) => {
             if cause.kind() != io::ErrorKind::AlreadyExists {
@@ -312,7 +328,8 @@ fn begin_first_segment(storage: &mut dyn Storage, pool: &mut Pool, header: &Segm
     let mut block: Block = pool.take_control().ok_or(io::ErrorKind::OutOfMemory)?;
     let to = BLOCK_BYTES as usize;
     block.bytes_mut()[..to].copy_from_slice(header.as_bytes());
-    let (result, block) = execute(storage, Token::Header, Operation::Write { file, offset: 0, block, from: 0, to });
+    let (result, block) =
+        execute(storage, Token::Header, Operation::Write { file, offset: 0, block, from: 0, to, is_through: false });
     pool.give_back(block.ok_or_else(|| io::Error::other("the storage kept a block"))?);
     let result = match result {
         Ok(Done::Written(count)) if count == to => execute(storage, Token::HeaderSync, Operation::Sync { file }).0,

@@ -14,7 +14,7 @@ use crate::walk::Position;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// How long after a failed preparation the next is tried.
@@ -80,6 +80,8 @@ pub(super) struct Supply {
     /// Why the last preparation failed, and when.
     failure: Option<(io::Error, Duration)>,
     jobs_under_way: usize,
+    /// The writer stands still until it has the next segment.
+    is_awaited: bool,
     is_stopping: bool,
     kept: VecDeque<Kept>,
     kept_bytes: u64,
@@ -112,6 +114,7 @@ impl Supply {
             ready: number,
             failure: None,
             jobs_under_way: 0,
+            is_awaited: false,
             is_stopping: false,
             kept: VecDeque::new(),
             kept_bytes: 0,
@@ -202,6 +205,11 @@ impl Supply {
         }
     }
 
+    /// Notes whether the writer stands still until it has the next segment.
+    pub(super) fn set_awaited(&mut self, is_awaited: bool) {
+        self.is_awaited = is_awaited;
+    }
+
     /// Why the next segment cannot be had, if that is so.
     pub(super) fn take_failure(&mut self) -> Option<io::Error> {
         self.failure.take().map(|(cause, _)| cause)
@@ -286,11 +294,15 @@ impl Writer {
     pub(super) fn poll_helper(&mut self) {
         let Some(helper) = &self.supply.helper else { return };
         let has_next = self.supply.ready > self.segment.header.number;
-        let lags =
-            has_next && self.pool.free_count() < self.options.staging_bytes / self.options.frame_bytes as usize / 2;
-        if helper.is_paused.load(Relaxed) != lags {
-            helper.is_paused.store(lags, Relaxed);
-        }
+        let lags = self.is_deep();
+        let set = |flag: &AtomicBool, value| {
+            if flag.load(Relaxed) != value {
+                flag.store(value, Relaxed);
+            }
+        };
+        set(&helper.is_paused, lags && has_next);
+        // A disk that is this busy has no time to write everything twice.
+        set(&helper.is_hurried, (lags || self.supply.is_awaited) && !has_next);
         while let Ok(done) = helper.done.try_recv() {
             self.supply.jobs_under_way -= 1;
             match done {

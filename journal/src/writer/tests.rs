@@ -25,6 +25,8 @@ struct Plan {
     is_reversed: AtomicBool,
     /// Writes of frames of more than one unit do only half.
     is_short: AtomicBool,
+    /// Frames may be written through.
+    writes_through: AtomicBool,
     /// What was submitted.
     log: Mutex<Vec<Token>>,
 }
@@ -44,6 +46,10 @@ impl Storage for Faulty {
         Backend::IoUring
     }
 
+    fn writes_through(&self) -> bool {
+        self.plan.writes_through.load(Ordering::Relaxed)
+    }
+
     fn submit(&mut self, token: Token, operation: Operation) {
         self.plan.log.lock().unwrap().push(token);
         let error = self.plan.error.lock().unwrap().as_ref().and_then(|rule| rule(token));
@@ -52,11 +58,11 @@ impl Storage for Faulty {
                 self.held.push(Completion { token, result: Err(kind.into()), block: Some(block) });
             }
             (Some(kind), _) => self.held.push(Completion { token, result: Err(kind.into()), block: None }),
-            (None, Operation::Write { file, offset, block, from, to })
+            (None, Operation::Write { file, offset, block, from, to, is_through })
                 if self.plan.is_short.load(Ordering::Relaxed) && to - from > 4096 =>
             {
                 let to = from + (to - from) / 2 + 100;
-                self.inner.submit(token, Operation::Write { file, offset, block, from, to });
+                self.inner.submit(token, Operation::Write { file, offset, block, from, to, is_through });
             }
             (None, operation) => self.inner.submit(token, operation),
         }
@@ -121,8 +127,12 @@ struct Rig {
 
 impl Rig {
     fn new(options: Options) -> Self {
+        Self::with(options, Plan::default())
+    }
+
+    fn with(options: Options, plan: Plan) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let plan = Arc::new(Plan::default());
+        let plan = Arc::new(plan);
         let metadata = Metadata { capacities: Capacities::default(), ..Metadata::default() };
         let medium = DirectoryMedium::at(directory.path());
         let writer = Writer::create_on(&medium, options, metadata, |inner| {
@@ -199,6 +209,21 @@ fn a_failed_sync_poisons_the_writer_and_is_not_tried_again() {
     assert!(rig.writer.poll().is_err());
     assert_eq!(rig.count(Token::Group), 1);
     assert_eq!(rig.writer.durable(), Sequence(0));
+}
+
+#[test]
+fn a_frame_that_is_written_through_needs_no_sync_and_the_next_waits_for_it() {
+    let plan = Plan { writes_through: true.into(), ..Plan::default() };
+    let mut rig = Rig::with(Options { frame_bytes: 32 << 10, segment_bytes: 256 << 10, ..options() }, plan);
+    *rig.plan.stalled_token.lock().unwrap() = Some(Token::Frame(0));
+    for _ in 0..3 {
+        rig.append(10);
+        (0..5).for_each(|_| assert!(rig.writer.poll().is_ok()));
+    }
+    assert_eq!(rig.count(Token::Frame(1)), 0, "20 records wait for what is under way");
+    *rig.plan.stalled_token.lock().unwrap() = None;
+    (0..10).for_each(|_| assert!(rig.writer.poll().is_ok()));
+    assert_eq!((rig.writer.durable(), rig.count(Token::Frame(1)), rig.count(Token::Group)), (Sequence(30), 1, 0));
 }
 
 #[test]

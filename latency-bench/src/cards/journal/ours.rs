@@ -30,7 +30,8 @@ pub(super) fn floats() {
 
 /// A writer with a helper beside it, which ends with the writer.
 fn writer(directory: &Path, records: u64, is_prepared: bool) -> anyhow::Result<Writer> {
-    let (helper, handle) = Helper::new(if is_prepared { 4 << 30 } else { u64::MAX >> 1 }, None);
+    // Prepared at the engine's rate.
+    let (helper, handle) = Helper::new(if is_prepared { 1 << 30 } else { u64::MAX >> 1 }, None);
     std::thread::Builder::new().name("tickcore-prep".to_owned()).spawn(move || {
         // As in the engine, where this thread is not the process's first: that is the pinned one here.
         floats();
@@ -43,6 +44,8 @@ fn writer(directory: &Path, records: u64, is_prepared: bool) -> anyhow::Result<W
         staging_bytes: 64 << 20,
         prepared_ahead: Duration::from_secs(1),
         peak_bytes_per_second: segments * SEGMENT_BYTES,
+        // As the engine's journal where there is a core for it.
+        has_own_core: true,
         ..Options::default()
     };
     let mut writer = Writer::create(directory, options, Metadata::default())?;

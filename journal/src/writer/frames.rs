@@ -1,0 +1,250 @@
+//! Frames on their way: closed, given a place, handed to the storage, written.
+
+use super::{OpenFrame, Spare, Writer};
+use crate::defence::{Defence, stands};
+use crate::format::{
+    BLOCK_BYTES, EVENT_RECORDS, FORMAT_VERSION, FRAME_HEADER_BYTES, FRAME_HEADER_RECORDS, FRAME_MAGIC, FrameHeader,
+    INPUT_STREAM, MARKS_MAX, Mark, RECORD_BYTES, WRITE_UNIT_BYTES, frame_bytes_for,
+};
+use crate::index::IndexEntry;
+use crate::memory::Block;
+use crate::storage::{FileSlot, Operation, Token};
+use std::io;
+use std::time::Duration;
+use zerocopy::IntoBytes;
+
+/// How long a frame that is not full waits for records at least, when each write and sync stops the caller.
+const BLOCKING_LINGER: Duration = Duration::from_millis(1);
+/// From this length on, a frame that is closed before it is full ends with a whole write unit.
+const WHOLE_UNITS_FROM_BYTES: usize = 3 * WRITE_UNIT_BYTES as usize;
+/// Frames that are given their places before it is their turn, where a segment ends.
+pub(super) const BUILT_MAX: usize = 8;
+
+/// A frame's records, waiting for a place on the disk.
+pub(super) struct ClosedFrame {
+    pub(super) block: Block,
+    pub(super) record_count: usize,
+}
+
+/// A frame that has its place and waits for its turn.
+pub(super) struct BuiltFrame {
+    file: FileSlot,
+    last_sequence: u64,
+    offset: u64,
+    frame_bytes: usize,
+    block: Block,
+}
+
+/// A frame that was handed to the storage.
+pub(super) struct FrameInFlight {
+    pub(super) file: FileSlot,
+    pub(super) last_sequence: u64,
+    pub(super) offset: u64,
+    pub(super) frame_bytes: usize,
+    pub(super) bytes_written: usize,
+    /// Durable when it is written.
+    pub(super) is_through: bool,
+}
+
+impl FrameInFlight {
+    pub(super) fn is_written(&self) -> bool {
+        self.bytes_written == self.frame_bytes
+    }
+}
+
+impl Writer {
+    /// Moves the open frame, if it has records, to those that wait for a place.
+    pub(super) fn close_frame(&mut self) {
+        if let Some(OpenFrame { block, position }) = self.open.take() {
+            self.closed.push_back(ClosedFrame { block, record_count: position - FRAME_HEADER_RECORDS });
+            self.open_since = None;
+        }
+    }
+
+    /// Closes the open frame if it should wait no longer: it is full, or the disk is idle and it lingered enough.
+    fn close_frame_if_due(&mut self) -> bool {
+        let Some(open) = &self.open else { return false };
+        let bytes = open.position * RECORD_BYTES;
+        if bytes < self.options.frame_bytes as usize {
+            if !self.is_disk_idle() {
+                return false;
+            }
+            let (linger, linger_bytes) = if self.storage.makes_the_caller_wait() {
+                (self.options.linger.max(BLOCKING_LINGER), u64::from(self.options.frame_bytes))
+            } else {
+                (self.options.linger, WRITE_UNIT_BYTES)
+            };
+            if !self.is_flushing && !linger.is_zero() && (bytes as u64) < linger_bytes {
+                let now = self.storage.now();
+                let since = *self.open_since.get_or_insert(now);
+                if now.saturating_sub(since) < linger {
+                    return false;
+                }
+            }
+        }
+        if !self.is_flushing && bytes >= WHOLE_UNITS_FROM_BYTES && bytes < self.options.frame_bytes as usize {
+            self.close_whole_units();
+        } else {
+            self.close_frame();
+        }
+        true
+    }
+
+    /// Closes the open frame at the end of its last whole write unit, and takes the records behind into the next: they
+    /// would cost a whole unit now, and wait for one write so.
+    fn close_whole_units(&mut self) {
+        const UNIT_RECORDS: usize = WRITE_UNIT_BYTES as usize / RECORD_BYTES;
+        let Some(OpenFrame { mut block, position }) = self.open.take() else { return };
+        let rest = position % UNIT_RECORDS;
+        let next = if rest == 0 { None } else { self.pool.take() };
+        let kept = if next.is_some() { position - rest } else { position };
+        self.open_since = None;
+        self.open = next.map(|mut next| {
+            let from = &block.records_mut()[kept..position];
+            next.records_mut()[FRAME_HEADER_RECORDS..FRAME_HEADER_RECORDS + rest].copy_from_slice(from);
+            OpenFrame { block: next, position: FRAME_HEADER_RECORDS + rest }
+        });
+        self.closed.push_back(ClosedFrame { block, record_count: kept - FRAME_HEADER_RECORDS });
+    }
+
+    /// Submits as many frames as there are due and as may be in flight. Where a segment ends, frames that wait are given
+    /// their places before it is their turn: the next segment's header, which names the last of them, is durable then when
+    /// the disk comes to need it, instead of standing still until it is.
+    pub(super) fn submit_frames(&mut self) {
+        while self.failure.is_none() {
+            let may_submit = self.in_flight.len() < self.options.writes_in_flight as usize;
+            if may_submit && let Some(frame) = self.built.pop_front() {
+                self.submit_frame(frame);
+                continue;
+            }
+            let may_build =
+                may_submit || !self.closed.is_empty() && self.built.len() < BUILT_MAX && self.is_segment_ending();
+            if !may_build {
+                break;
+            }
+            if self.change.is_some() && !self.enter_next_segment() {
+                return;
+            }
+            if self.closed.is_empty() && !self.close_frame_if_due() {
+                break;
+            }
+            let Some(frame) = self.closed.front() else { break };
+            if self.segment.offset + frame_bytes_for(frame.record_count) as u64 > self.frames_end() {
+                if !self.begin_change() {
+                    return;
+                }
+            } else if let Some(frame) = self.closed.pop_front() {
+                self.build_frame(frame);
+            }
+        }
+        if matches!(self.spare, Spare::None) && self.is_spare_due() {
+            self.prepare_spare();
+        }
+    }
+
+    /// Where the frames of the segment have to end, for index and footer.
+    fn frames_end(&self) -> u64 {
+        self.options.segment_bytes - self.index.bytes_max() as u64 - BLOCK_BYTES
+    }
+
+    /// Whether no more full frames fit into the segment than may be built ahead, or the next segment is on its way.
+    fn is_segment_ending(&self) -> bool {
+        let rest = self.frames_end().saturating_sub(self.segment.offset);
+        self.change.is_some() || rest < (BUILT_MAX as u64 + 1) * u64::from(self.options.frame_bytes)
+    }
+
+    /// Gives a frame its place, its header and its checksums.
+    fn build_frame(&mut self, frame: ClosedFrame) {
+        let ClosedFrame { mut block, record_count } = frame;
+        let frame_bytes = frame_bytes_for(record_count);
+        let records = &block.records_mut()[FRAME_HEADER_RECORDS..][..record_count];
+        let (first, last) = (records[0], records[record_count - 1]);
+        let highest_time = records.iter().map(|record| record.event.exchange_time.0).max().unwrap_or(0);
+        let payload = &mut block.bytes_mut()[FRAME_HEADER_BYTES..frame_bytes];
+        payload[record_count * RECORD_BYTES..].fill(0);
+        let segment = &mut self.segment;
+        let header = FrameHeader {
+            magic: FRAME_MAGIC,
+            version: FORMAT_VERSION,
+            header_bytes: FRAME_HEADER_BYTES as u32,
+            frame_bytes: frame_bytes as u32,
+            record_count: record_count as u32,
+            record_kind: EVENT_RECORDS,
+            stream: INPUT_STREAM,
+            first_sequence: first.sequence.0,
+            first_time: first.event.exchange_time.0,
+            last_time: last.event.exchange_time.0,
+            journal: segment.header.journal,
+            epoch: segment.header.epoch,
+            segment: segment.header.number,
+            offset: segment.offset,
+            durable_sequence: self.durable,
+            previous_checksum: self.chain,
+            payload_checksum: segment.seed.checksum(payload),
+            mark_count: 0,
+            reserved: 0,
+            marks: [Mark::default(); MARKS_MAX],
+            highest_time,
+            header_checksum: 0,
+        }
+        .seal();
+        block.bytes_mut()[..FRAME_HEADER_BYTES].copy_from_slice(header.as_bytes());
+        self.stats.frame_count += 1;
+        self.stats.record_count += record_count as u64;
+        self.stats.frame_bytes += frame_bytes as u64;
+        let offset = segment.offset;
+        segment.offset += frame_bytes as u64;
+        let highest_time_before = segment.tally.highest_time;
+        self.index.add(IndexEntry { first_sequence: first.sequence.0, offset, highest_time_before });
+        segment.tally.add(segment.seed, &header);
+        self.chain = header.header_checksum;
+        self.submitted = last.sequence.0;
+        let file = segment.file;
+        self.built.push_back(BuiltFrame { file, last_sequence: last.sequence.0, offset, frame_bytes, block });
+    }
+
+    fn submit_frame(&mut self, frame: BuiltFrame) {
+        let BuiltFrame { file, last_sequence, offset, frame_bytes, block } = frame;
+        let token = Token::Frame(self.first_ticket + self.in_flight.len() as u64);
+        let is_through = self.may_write_through();
+        let (bytes_written, to) = (0, frame_bytes);
+        self.in_flight.push_back(FrameInFlight { file, last_sequence, offset, frame_bytes, bytes_written, is_through });
+        self.storage.submit(token, Operation::Write { file, offset, block, from: 0, to, is_through });
+    }
+
+    pub(super) fn complete_frame(&mut self, ticket: u64, count: usize, block: Option<Block>) {
+        let index = ticket.wrapping_sub(self.first_ticket) as usize;
+        let (Some(frame), Some(block)) = (self.in_flight.get_mut(index), block) else { return };
+        let from = frame.bytes_written + count;
+        if from >= frame.frame_bytes || !stands(Defence::ShortWrites) {
+            frame.bytes_written = frame.frame_bytes;
+            return self.pool.give_back(block);
+        }
+        // A short write: go on from the last whole unit.
+        let from = from - from % WRITE_UNIT_BYTES as usize;
+        if from == frame.bytes_written {
+            self.pool.give_back(block);
+            return self.fail_operation(Token::Frame(ticket), io::ErrorKind::WriteZero.into());
+        }
+        frame.bytes_written = from;
+        let (file, offset, to) = (frame.file, frame.offset + from as u64, frame.frame_bytes);
+        let is_through = frame.is_through;
+        self.storage.submit(Token::Frame(ticket), Operation::Write { file, offset, block, from, to, is_through });
+    }
+
+    /// Moves `written` over the writes that are done without one before that is not.
+    pub(super) fn advance_written(&mut self) {
+        let may_skip = !stands(Defence::WrittenInOrder) && self.in_flight.iter().any(FrameInFlight::is_written);
+        while let Some(frame) = self.in_flight.pop_front_if(|frame| frame.is_written() || may_skip) {
+            self.written = frame.last_sequence;
+            self.first_ticket += 1;
+            if frame.is_through {
+                // So is everything before it.
+                self.durable = frame.last_sequence;
+                self.leave_segment();
+            } else {
+                self.unsynced_bytes += frame.frame_bytes as u64;
+            }
+        }
+    }
+}
