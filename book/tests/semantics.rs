@@ -4,12 +4,14 @@
 
 #[path = "common/both_books.rs"]
 mod both_books;
+#[path = "common/hand_made.rs"]
+mod hand_made;
 
 use Side::{Ask, Bid};
 use both_books::BothBooks;
+use hand_made::{add, clear, event, gap, modify, priced, quote, replace, sized, under, without_last};
 use tickcore_book::{
-    Anomaly, Applied, Arena, Bbo, Capacity, Event, Flags, InstrumentId, Kind, OrderId, Price, Quantity, Quote, Side,
-    Standing, TimestampNs,
+    Anomaly, Applied, Arena, Bbo, Capacity, Event, InstrumentId, Kind, OrderId, Price, Quantity, Side, Standing,
 };
 
 const CAPACITY: Capacity = Capacity { instruments_max: 3, orders_max: 32, levels_max: 16 };
@@ -23,52 +25,6 @@ type Table<'t> = &'t [(i64, &'t [(u64, u64)])];
 /// The book that every case starts with.
 const START_BIDS: Table<'_> = &[(100, &[(1, 10), (2, 20), (3, 30)]), (99, &[(4, 40)])];
 const START_ASKS: Table<'_> = &[(101, &[(5, 50)]), (102, &[(6, 60), (7, 70)])];
-
-fn event(kind: Kind, id: u64) -> Event {
-    Event { order_id: OrderId(id), flags: Flags::LAST, ..Event::new(kind, ONE, TimestampNs(0)) }
-}
-
-fn add(id: u64, side: Side, price: i64, quantity: u64) -> Event {
-    Event { side_number: side as u8, ..priced(Kind::Add, id, price, quantity) }
-}
-
-fn modify(id: u64, side: Side, price: i64, quantity: u64) -> Event {
-    Event { kind_number: Kind::Modify as u8, ..add(id, side, price, quantity) }
-}
-
-fn replace(id: u64, new_id: u64, price: i64, quantity: u64) -> Event {
-    Event { reference: new_id, ..priced(Kind::Replace, id, price, quantity) }
-}
-
-/// Execute and Reduce, which carry no price.
-fn sized(kind: Kind, id: u64, quantity: u64) -> Event {
-    Event { quantity: Quantity(quantity), ..event(kind, id) }
-}
-
-/// ExecuteAt carries the price of the print.
-fn priced(kind: Kind, id: u64, price: i64, quantity: u64) -> Event {
-    Event { price: Price(price), ..sized(kind, id, quantity) }
-}
-
-fn clear(snapshot_follows: bool) -> Event {
-    event(Kind::Clear, u64::from(snapshot_follows))
-}
-
-fn gap() -> Event {
-    Event { reference: 9, ..event(Kind::Gap, 5) }
-}
-
-fn under(instrument: InstrumentId, event: Event) -> Event {
-    Event { instrument, ..event }
-}
-
-fn without_last(event: Event) -> Event {
-    Event { flags: Flags::NONE, ..event }
-}
-
-fn quote(price: i64, quantity: u64) -> Option<Quote> {
-    Some(Quote { price: Price(price), quantity: Quantity(quantity) })
-}
 
 /// The adds that build a side.
 fn adds(instrument: InstrumentId, side: Side, table: Table<'_>) -> Vec<Event> {
