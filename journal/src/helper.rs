@@ -13,6 +13,7 @@ use crate::memory::Block;
 use crate::released::Released;
 use crate::storage::SegmentName;
 use core::fmt;
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -72,6 +73,8 @@ pub struct Helper {
     bytes_per_second: u64,
     on_sealed: Option<OnSealed>,
     worker: Option<Worker>,
+    /// Jobs that came while a segment was prepared.
+    waiting: VecDeque<Job>,
 }
 
 /// The writer's end of a helper. Clones are one and the same: the first writer that is given one has it.
@@ -126,6 +129,7 @@ impl Helper {
             bytes_per_second,
             on_sealed,
             worker: None,
+            waiting: VecDeque::new(),
         };
         (helper, HelperHandle(Arc::new(Mutex::new(Some(link)))))
     }
@@ -143,80 +147,91 @@ impl Helper {
 
     /// Does one job. `false` when there is none, `None` when there will be none.
     pub(crate) fn step(&mut self, has_clock: bool) -> Option<bool> {
-        let job = match self.jobs.try_recv() {
+        let Self { jobs, waiting, done, is_paused, is_hurried, is_stopped, bytes_per_second, on_sealed, worker } = self;
+        let job = match waiting.pop_front().map_or_else(|| jobs.try_recv(), Ok) {
             Ok(job) => job,
             Err(TryRecvError::Empty) => return Some(false),
             Err(TryRecvError::Disconnected) => {
-                if let Some(worker) = &mut self.worker {
+                if let Some(worker) = worker {
                     worker.remove_recycled();
                 }
                 return None;
             }
         };
         if let Job::Attach { medium, recycled_max } = job {
-            self.worker = Some(Worker::new(medium, recycled_max));
+            *worker = Some(Worker::new(medium, recycled_max));
             return Some(true);
         }
-        let Some(worker) = &mut self.worker else { return Some(true) };
-        let done = match job {
+        let Some(worker) = worker else { return Some(true) };
+        let finished = match job {
             Job::Attach { .. } => None,
             Job::Prepare { number, length, is_prewritten } => {
-                let mut pace = has_clock.then(|| Pace::new(self.bytes_per_second, &self.is_paused));
-                let (is_hurried, is_stopped) = (&self.is_hurried, &self.is_stopped);
+                let mut pace = has_clock.then(|| Pace::new(*bytes_per_second));
+                let directory = worker.medium.path().to_owned();
+                // Who is told of a sealed segment does not wait until the next one is written.
+                let mut tell = || {
+                    while let Ok(job) = jobs.try_recv() {
+                        match job {
+                            Job::Sealed { .. } | Job::Recovered { .. } => tell_sealed(on_sealed, &directory, &job),
+                            job => waiting.push_back(job),
+                        }
+                    }
+                };
                 let result = worker.prepare(number, length, is_prewritten, &mut |bytes| {
+                    tell();
+                    while has_clock && is_paused.load(Relaxed) && !is_stopped.load(Relaxed) {
+                        sleep(IDLE_INTERVAL);
+                        tell();
+                    }
                     if is_stopped.load(Relaxed) {
                         return Err(io::ErrorKind::Interrupted.into());
                     }
                     if is_hurried.load(Relaxed) {
                         return Ok(0);
                     }
-                    Ok(pace.as_mut().map_or(bytes, |pace| pace.wait(bytes, is_stopped)))
+                    Ok(pace.as_mut().map_or(bytes, |pace| pace.wait(bytes)))
                 });
                 Some(JobDone::Prepared { number, result })
             }
             Job::Release { number, released } => {
                 Some(JobDone::Released { number, result: worker.release(number, &released) })
             }
-            Job::Sealed { number } => {
-                tell_sealed(&mut self.on_sealed, worker, SegmentName::new(number).as_str());
-                None
-            }
-            Job::Recovered { file } => {
-                tell_sealed(&mut self.on_sealed, worker, &file);
+            Job::Sealed { .. } | Job::Recovered { .. } => {
+                tell_sealed(on_sealed, worker.medium.path(), &job);
                 None
             }
         };
-        if let Some(done) = done {
+        if let Some(finished) = finished {
             // There is room: the writer has no more jobs out than the channel holds.
-            let _ = self.done.try_send(done);
+            let _ = done.try_send(finished);
         }
         Some(true)
     }
 }
 
-fn tell_sealed(on_sealed: &mut Option<OnSealed>, worker: &Worker, file: &str) {
-    if let Some(on_sealed) = on_sealed {
-        on_sealed(&worker.medium.path().join(file));
+/// Tells of the segment of a job that says that one is sealed.
+fn tell_sealed(on_sealed: &mut Option<OnSealed>, directory: &Path, job: &Job) {
+    let Some(on_sealed) = on_sealed else { return };
+    match job {
+        Job::Sealed { number } => on_sealed(&directory.join(SegmentName::new(*number).as_str())),
+        Job::Recovered { file } => on_sealed(&directory.join(file)),
+        Job::Attach { .. } | Job::Prepare { .. } | Job::Release { .. } => {}
     }
 }
 
-/// Holds preparing to a rate, and stops it while the writer lags.
-struct Pace<'a> {
+/// Holds preparing to a rate.
+struct Pace {
     bytes_per_second: u64,
-    is_paused: &'a AtomicBool,
     due: Instant,
 }
 
-impl<'a> Pace<'a> {
-    fn new(bytes_per_second: u64, is_paused: &'a AtomicBool) -> Self {
-        Self { bytes_per_second, is_paused, due: Instant::now() }
+impl Pace {
+    fn new(bytes_per_second: u64) -> Self {
+        Self { bytes_per_second, due: Instant::now() }
     }
 
     /// Waits until some of so many bytes are due, and says how many.
-    fn wait(&mut self, bytes: usize, is_stopped: &AtomicBool) -> usize {
-        while self.is_paused.load(Relaxed) && !is_stopped.load(Relaxed) {
-            sleep(IDLE_INTERVAL);
-        }
+    fn wait(&mut self, bytes: usize) -> usize {
         let is_late = Instant::now() > self.due + LATE;
         let bytes = bytes.min(if is_late { LATE_PIECE_BYTES } else { PIECE_BYTES });
         self.due += Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000) / self.bytes_per_second.max(1));
