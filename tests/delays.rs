@@ -7,14 +7,15 @@ use common::day::generated;
 use common::journal::journaled;
 use std::fs;
 use std::hint::black_box;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::tempdir;
 use tickcore::book::{Capacity, Event, TimestampNs};
 use tickcore::engine::{self, Config};
 use tickcore::feed::batch::EventBatch;
 use tickcore::feed::source::{Counts, Filled, ItchBytes, ItchOptions, Source, SourceError};
-use tickcore::journal::SyncPolicy;
+use tickcore::journal::{Backend, PortableDisk, PortableThread, SyncPolicy};
 use tickcore::latency::Bucket;
 use tickcore::outcome::Outcome;
 use tickcore::pace::Pace;
@@ -209,52 +210,91 @@ fn a_stall_appears_in_its_stage_and_delays_what_waits_behind_it() {
     }
 }
 
-/// A journal whose writes or syncs come late: it holds them back, until 4096 bytes are together or for some time.
+/// A disk that rests between its operations, and how long each turn of it took.
+fn slow_disk(rest: Duration) -> (PortableThread, Arc<Mutex<Vec<i64>>>) {
+    let turns = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&turns);
+    let start = move |mut disk: PortableDisk| {
+        let noted = Arc::clone(&noted);
+        let work = move || {
+            let mut start = Instant::now();
+            while disk.step() {
+                thread::sleep(rest);
+                noted.lock().unwrap().push(start.elapsed().as_nanos() as i64);
+                start = Instant::now();
+            }
+        };
+        thread::Builder::new().name("tickcore-disk".to_owned()).spawn(work).map(drop)
+    };
+    (PortableThread::new(start), turns)
+}
+
+/// Medians of a run with a journal.
+struct Journaled {
+    turn_ns: i64,
+    appended_ns: i64,
+    written_ns: i64,
+    durable_ns: i64,
+    before: [i64; STAGES.len()],
+}
+
+/// A disk does one thing at a time here, each in one turn. With a sync for each frame it writes and syncs in turn: a frame is
+/// handed over when the one before is written, behind a sync; so it is written two turns later, its records came in the
+/// two turns before, and its own sync ends behind another sync and another write. Without syncs a frame takes one turn, and
+/// its records came in the one before. Less than 12 KiB comes in two turns: of more, a part of a write unit would wait for the
+/// next frame.
 #[test]
-fn a_slow_disk_appears_in_the_journals_stage_and_nowhere_before() {
+fn a_slow_disk_appears_in_the_journals_stages_and_nowhere_before() {
     let _alone = alone();
-    const LATE: Duration = Duration::from_millis(30);
-    /// So many records are together by then.
-    const WRITE_RECORDS: i64 = 4_096 / 64;
-    const EVENTS_PER_SECOND: i64 = 20_000;
-    const WRITE_NS: i64 = WRITE_RECORDS * 1_000_000_000 / EVENTS_PER_SECOND;
+    const REST: Duration = Duration::from_millis(10);
+    const EVENTS_PER_SECOND: u64 = 8_000;
     let scratch = tempdir().unwrap();
-    let day = generated(12_000, 200, 5);
-    /// Medians of written and durable, and those of the stages before.
-    type Medians = ([i64; 2], [i64; STAGES.len()]);
-    let with = |sync: SyncPolicy, linger: Duration, name: String| -> Medians {
-        let directory = scratch.path().join(name);
+    let day = generated(4_000, 200, 5);
+    let one = |sync: SyncPolicy, rest: Duration| -> Journaled {
+        let directory = scratch.path().join("journal");
         let mut config = journaled(config(Topology::Inline), &directory);
-        config.pace = Pace::EventsPerSecond(EVENTS_PER_SECOND as u64);
-        config.journal.iter_mut().for_each(|journal| (journal.options.sync, journal.options.linger) = (sync, linger));
+        config.pace = Pace::EventsPerSecond(EVENTS_PER_SECOND);
+        let (thread, turns) = slow_disk(rest);
+        let options = &mut config.journal.as_mut().unwrap().options;
+        (options.backend, options.portable_thread) = (Backend::Portable, Some(thread));
+        // Nothing else is to write there.
+        (options.sync, options.segment_bytes, options.is_prewritten) = (sync, 64 << 20, false);
         let outcome = run(&config, &day, Slow::default(), Slow::default());
+        assert_eq!(outcome.journal.as_ref().map(|journal| journal.backend), Some(Backend::Portable));
         fs::remove_dir_all(directory).unwrap();
         let p50 = |name: &str| outcome.stage(name).and_then(|one| one.distribution.summary().p50).unwrap_or(0) as i64;
-        (["written_ns", "durable_ns"].map(p50), medians(&outcome))
+        let [appended_ns, written_ns, durable_ns] = ["appended_ns", "written_ns", "durable_ns"].map(p50);
+        let turn_ns = median(turns.lock().unwrap().clone());
+        Journaled { turn_ns, appended_ns, written_ns, durable_ns, before: medians(&outcome) }
     };
-    let tries = |sync: SyncPolicy, linger: Duration, name: &str| -> Vec<Medians> {
-        (0..TRIES).map(|number| with(sync, linger, format!("{name}-{number}"))).collect()
-    };
-    let quick = tries(SyncPolicy::EveryGroup, Duration::ZERO, "quick");
-    let slow_syncs = tries(SyncPolicy::Every(LATE), Duration::ZERO, "slow-syncs");
-    let slow_writes = tries(SyncPolicy::EveryGroup, LATE, "slow-writes");
-    let longer = |slow: &[Medians], of: &dyn Fn(&Medians) -> i64| {
-        median(slow.iter().map(of).collect()) - median(quick.iter().map(of).collect())
-    };
-    // Half of it on average, less what a sync took anyway.
-    let durable_ns = longer(&slow_syncs, &|one| one.0[1]);
-    assert!((5_000_000..45_000_000).contains(&durable_ns), "slow syncs: {durable_ns} ns more until durable");
-    let written_ns = longer(&slow_syncs, &|one| one.0[0]);
-    assert!(written_ns.abs() < 2_000_000, "slow syncs: {written_ns} ns more until written");
-    // Half of it on average as well.
-    let written_ns = longer(&slow_writes, &|one| one.0[0]);
-    assert!((WRITE_NS / 4..WRITE_NS).contains(&written_ns), "slow writes: {written_ns} ns more until written");
-    let durable_ns = longer(&slow_writes, &|one| one.0[1]);
-    assert!(durable_ns.abs() < WRITE_NS / 4, "slow writes: {durable_ns} ns more from written until durable");
-    for (slow, what) in [(&slow_syncs, "syncs"), (&slow_writes, "writes")] {
+    for (sync, written_turns, durable_turns) in
+        [(SyncPolicy::EveryGroup, 3.0, Some(3.0)), (SyncPolicy::None, 1.5, None)]
+    {
+        let tries: Vec<[Journaled; 2]> = (0..TRIES).map(|_| [one(sync, REST), one(sync, Duration::ZERO)]).collect();
+        let of = |which: usize, value: &dyn Fn(&Journaled) -> i64| {
+            median(tries.iter().map(|pair| value(&pair[which])).collect())
+        };
+        let longer = |value: &dyn Fn(&Journaled) -> i64| of(0, value) - of(1, value);
+        let turn_ns = of(0, &|one| one.turn_ns);
+        assert!(turn_ns >= REST.as_nanos() as i64, "a turn of {turn_ns} ns");
+        let is_so_many_turns = |ns: i64, turns: f64, what: &str| {
+            let found = ns as f64 / turn_ns as f64;
+            assert!((found - turns).abs() < 0.3, "{sync:?}: {what} is {found:.2} turns longer, not {turns}");
+        };
+        is_so_many_turns(longer(&|one| one.written_ns), written_turns, "written_ns");
+        // Without syncs nothing is durable before the end, with either disk.
+        if let Some(turns) = durable_turns {
+            is_so_many_turns(longer(&|one| one.durable_ns), turns, "durable_ns");
+            // The negative control: the same thread without its rests.
+            is_so_many_turns(of(1, &|one| one.durable_ns), 0.0, "durable_ns of the quick disk");
+        }
+        is_so_many_turns(of(1, &|one| one.written_ns), 0.0, "written_ns of the quick disk");
+        // Its own core sleeps up to a tenth of a millisecond where nothing comes.
+        let appended_ns = longer(&|one| one.appended_ns);
+        assert!(appended_ns.abs() < 500_000, "{sync:?}: appended_ns is {appended_ns} ns longer");
         for (stage, name) in (0..).zip(STAGES) {
-            let ns = longer(slow, &|one| one.1[stage]);
-            assert!(ns.abs() < TOLERANCE_NS, "{name} is {ns} ns longer with slow {what}");
+            let ns = longer(&|one| one.before[stage]);
+            assert!(ns.abs() < TOLERANCE_NS, "{sync:?}: {name} is {ns} ns longer with a slow disk");
         }
     }
 }

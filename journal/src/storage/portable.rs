@@ -63,8 +63,10 @@ impl PortableDisk {
         while self.step() {}
     }
 
-    /// Waits for an order and executes it. False when there will be none.
-    pub(crate) fn step(&mut self) -> bool {
+    /// Waits for an operation or a file to be closed, and executes it; `false` when the writer is gone and nothing more will
+    /// come. For whoever has something to do between operations: [`PortableDisk::run`] is this until it is `false`. The writer
+    /// sees what is done in between as a slower disk. An operation that fails is told to the writer, not to the caller.
+    pub fn step(&mut self) -> bool {
         match self.orders.recv() {
             Ok(Order::Carry(token, operation)) => {
                 let completion = carry_out(&mut self.files, token, operation);
