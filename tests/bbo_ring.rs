@@ -2,11 +2,10 @@
 
 mod common;
 
-use common::command::{Finished, replay, wait_until};
+use common::command::{Finish, replay, wait_until};
 use common::day::sample_bytes;
 use common::reference::{MIDNIGHT, events_of};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use tickcore::book::{Arena, Bbo, Books, Capacity, InstrumentId, Sequence};
 use tickcore::feed::ring::bbo::BboUpdate;
 use tickcore::feed::ring::shared::{Attached, Content};
@@ -38,13 +37,7 @@ fn another_process_sees_every_update_from_when_it_attached() {
         return;
     }
     let path = ring_path("updates");
-    let child = replay(&sample::path())
-        .args(["--pace", "100000", "--json", "--bbo-ring"])
-        .arg(&path)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let run = replay(&sample::path()).args(["--pace", "100000", "--json", "--bbo-ring"]).arg(&path).start();
     wait_until("the ring to be there", || Attached::open_with(&path, Content::BboUpdates).is_ok());
     let attached = Attached::open_with(&path, Content::BboUpdates).unwrap();
     let mut reader = attached.reader();
@@ -57,7 +50,7 @@ fn another_process_sees_every_update_from_when_it_attached() {
         });
         assert_eq!(polled.lost, 0, "the ring holds a sixth of a second");
     }
-    let json = Finished::of(child.wait_with_output().unwrap()).expect_code(0).json();
+    let json = run.finish().expect_code(0).json();
     assert_eq!(json["events"], sample::golden().events);
     let expected = expected();
     assert!(read.len() > 10_000, "only {} updates", read.len());

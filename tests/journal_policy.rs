@@ -5,11 +5,13 @@ mod common;
 
 use common::command::{Finish, Finished, identity, journal, replay, replay_json, tickcore, wait_until};
 use common::day::{generated, put};
+use common::journal::written;
+use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 use tempfile::tempdir;
@@ -35,32 +37,24 @@ fn segments(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn written(directory: &Path) -> u64 {
-    Status::open(directory).map_or(0, |status| status.read().watermarks.written.get())
-}
-
 /// Runs a command whose segment of this number has no place: a directory of that name stands in its way, from when the first
 /// one is there until the command has said `word` on standard error.
 fn with_obstacle(command: &mut Command, directory: &Path, number: u64, word: &str) -> Finished {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut run = command.start();
     wait_until("the first segment", || !segments(directory).is_empty());
     let obstacle = directory.join(format!("segment-{number:06}.tcj"));
     fs::create_dir(&obstacle).unwrap();
     let mut said = String::new();
-    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut lines = BufReader::new(run.take_stderr());
     while !said.contains(word) {
         assert!(lines.read_line(&mut said).unwrap() > 0, "{word:?} is missing in: {said}");
     }
     fs::remove_dir(&obstacle).unwrap();
     // Standard output is one line, which a pipe holds.
     lines.read_to_string(&mut said).unwrap();
-    let mut finished = finished(child);
+    let mut finished = run.finish();
     finished.stderr = said;
     finished
-}
-
-fn finished(child: Child) -> Finished {
-    Finished::of(child.wait_with_output().unwrap())
 }
 
 /// The journal up to its durable sequence: whole, and the books of it are those of the same events of the input.
@@ -166,17 +160,12 @@ fn each_sealed_segment_is_given_to_the_command_once() {
     // What it prints must not come among the JSON.
     let command =
         format!(r#"test -s "$1" && echo "$TICKCORE_JOURNAL $1 $TICKCORE_SEGMENT" | tee -a '{}'"#, list.display());
-    let mut child = replay_json(&sample::path())
-        .args(SMALL)
-        .args(["--pace", "100000", "--journal-on-seal", &command, "--journal"])
-        .arg(&directory)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut run = replay_json(&sample::path());
+    run.args(SMALL).args(["--pace", "100000", "--journal-on-seal", &command, "--journal"]).arg(&directory);
+    let mut run = run.start();
     wait_until("four segments", || written(&directory) > 70_000);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    run.signal(Signal::KILL);
+    run.wait();
     let json = sampled(&directory).args(["--resume", "--journal-on-seal", &command]).succeed().json();
     let all = segments(&directory);
     let lines = fs::read_to_string(&list).unwrap();
@@ -254,12 +243,12 @@ fn records_are_synced_when_the_policy_says() {
         let directory = scratch.path().join(policy);
         let mut command = replay_json(&sample::path());
         command.args(["--pace", "50000", "--journal-sync", policy, "--journal"]).arg(&directory);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let run = command.start();
         wait_until("records to be written", || written(&directory) > 30_000);
         let status = Status::open(&directory).unwrap().read();
         // A policy of time has its first sync at once.
         assert_eq!(status.watermarks.durable.get() > 10_000, follows, "{policy}: {status:?}");
-        let json = finished(child).expect_code(0).json();
+        let json = run.finish().expect_code(0).json();
         assert_eq!(json["journal"]["durable_sequence"], json["events"], "{policy}: durable at the end");
     }
 }

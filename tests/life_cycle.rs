@@ -2,14 +2,15 @@
 
 mod common;
 
-use common::command::{Finish, Finished, identity, journal, replay_json, wait_until};
+use common::command::{Finish, Finished, Running, identity, journal, replay_json, wait_until};
 use common::day::{generated, put};
-use rustix::process::{Pid, Signal, kill_process};
+use common::journal::written;
+use rustix::process::Signal;
 use std::env;
 use std::ops::ControlFlow;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio, exit};
+use std::process::{Command, exit};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use tickcore::book::{Capacity, Event, Sequence, TimestampNs};
 use tickcore::engine::{self, Config, EngineError, Progress};
 use tickcore::feed::batch::EventBatch;
 use tickcore::feed::source::{Counts, Filled, ItchBytes, ItchOptions, Source, SourceError};
-use tickcore::journal::{Metadata, Options, Status};
+use tickcore::journal::{Metadata, Options};
 use tickcore::outcome::End;
 use tickcore::pin::Cores;
 use tickcore::shards::ShardMap;
@@ -33,28 +34,19 @@ const DIRECTORY: &str = "TICKCORE_TEST_JOURNAL";
 /// Events before the panic.
 const EVENTS: u64 = 50_000;
 
-fn signal(child: &Child, signal: Signal) {
-    kill_process(Pid::from_child(child), signal).unwrap();
-}
-
-fn started(arguments: &[&str], journal: &Path) -> Child {
-    let mut command = replay_json(&sample::path());
-    command.args(arguments).arg("--journal").arg(journal);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-fn written(journal: &Path) -> u64 {
-    Status::open(journal).map_or(0, |status| status.read().watermarks.written.get())
+fn started(arguments: &[&str], journal: &Path) -> Running {
+    replay_json(&sample::path()).args(arguments).arg("--journal").arg(journal).start()
 }
 
 #[test]
 fn a_termination_drains_like_an_interrupt() {
     let scratch = tempdir().unwrap();
     let directory = scratch.path().join("journal");
-    let child = started(&["--pace", "20000"], &directory);
+    // How soon is not what this is about.
+    let mut run = started(&["--pace", "20000", "--drain-deadline", "60"], &directory);
     wait_until("a thousand events to be written", || written(&directory) > 1_000);
-    signal(&child, Signal::TERM);
-    let json = Finished::of(child.wait_with_output().unwrap()).expect_code(0).json();
+    run.signal(Signal::TERM);
+    let json = run.finish().expect_code(0).json();
     assert_eq!(json["end"], "stopped");
     assert_eq!(json["journal"]["durable_sequence"], json["events"]);
     assert_eq!(identity(&replay_json(&directory).succeed().json()), identity(&json));
@@ -68,10 +60,10 @@ fn a_deadline_that_passes_says_what_is_left() {
     let directory = scratch.path().join("journal");
     let mut command = replay_json(&day);
     command.args(["--topology", "pipelined", "--oversubscribe", "--drain-deadline", "0", "--journal"]).arg(&directory);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut run = command.start();
     wait_until("a thousand events to be written", || written(&directory) > 1_000);
-    signal(&child, Signal::INT);
-    let finished = Finished::of(child.wait_with_output().unwrap()).expect_code(1);
+    run.signal(Signal::INT);
+    let finished = run.finish().expect_code(1);
     assert!(
         finished.stderr.contains("drain deadline passed") && finished.stderr.contains("--resume"),
         "{}",
@@ -93,15 +85,15 @@ fn a_deadline_that_passes_says_what_is_left() {
 fn a_second_signal_ends_at_once() {
     let scratch = tempdir().unwrap();
     let directory = scratch.path().join("journal");
-    let mut child = started(&["--pace", "20000"], &directory);
+    let mut run = started(&["--pace", "20000"], &directory);
     wait_until("a thousand events to be written", || written(&directory) > 1_000);
     // Stopped, it takes both when it goes on, and cannot drain in between.
-    signal(&child, Signal::STOP);
-    signal(&child, Signal::INT);
-    signal(&child, Signal::TERM);
+    run.signal(Signal::STOP);
+    run.signal(Signal::INT);
+    run.signal(Signal::TERM);
     let start = Instant::now();
-    signal(&child, Signal::CONT);
-    let status = child.wait().unwrap();
+    run.signal(Signal::CONT);
+    let status = run.wait();
     assert!(status.code() == Some(130) || status.signal().is_some(), "{status:?}");
     assert!(start.elapsed() < Duration::from_secs(5));
     journal("verify", &directory).succeed();

@@ -2,12 +2,11 @@
 
 mod common;
 
-use common::command::{Finish, Finished, replay, replay_json, tickcore, wait_until};
-use rustix::process::{Pid, Signal, kill_process};
+use common::command::{Finish, Finished, Running, replay, replay_json, tickcore, wait_until};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use tempfile::TempDir;
 use tickcore_replay_data::sample;
 
@@ -21,10 +20,10 @@ fn shared_memory() -> Option<TempDir> {
 }
 
 /// A paced run of some seconds with its counters in `file`.
-fn started(file: &Path, arguments: &[&str]) -> Child {
+fn started(file: &Path, arguments: &[&str]) -> Running {
     let mut command = replay_json(&sample::path());
     command.args(["--pace", "20000", "--stat-file"]).arg(file).args(arguments);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let run = command.start();
     wait_until("the engine to run", || {
         stat(file).args(["--json", "--interval", "0.01"]).output().is_ok_and(|output| {
             let json: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
@@ -32,7 +31,7 @@ fn started(file: &Path, arguments: &[&str]) -> Child {
             json["state"] == "running" && json["is_alive"] == true
         })
     });
-    child
+    run
 }
 
 fn stat(engine: impl AsRef<std::ffi::OsStr>) -> std::process::Command {
@@ -41,9 +40,9 @@ fn stat(engine: impl AsRef<std::ffi::OsStr>) -> std::process::Command {
     command
 }
 
-fn interrupted(child: Child) -> Finished {
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    Finished::of(child.wait_with_output().unwrap()).expect_code(0)
+fn interrupted(mut run: Running) -> Finished {
+    run.signal(Signal::INT);
+    run.finish().expect_code(0)
 }
 
 #[test]
@@ -52,9 +51,9 @@ fn a_running_engine_is_looked_at_core_by_core() {
     let file = directory.path().join("one.stat");
     let journal = directory.path().join("journal");
     let topology = ["--topology", "sharded", "--shards", "2", "--oversubscribe", "--journal"];
-    let child = started(&file, &[&topology[..], &[journal.to_str().unwrap()]].concat());
+    let mut run = started(&file, &[&topology[..], &[journal.to_str().unwrap()]].concat());
     let json = stat(&file).args(["--json", "--interval", "0.3"]).succeed().json();
-    assert_eq!(json["pid"], child.id());
+    assert_eq!(json["pid"], run.id());
     assert_eq!((&json["is_alive"], &json["topology"]), (&true.into(), &"sharded".into()));
     assert!(json["description"].as_str().unwrap().contains("--pace 20000"), "{json}");
     let cores = json["cores"].as_array().unwrap();
@@ -74,7 +73,7 @@ fn a_running_engine_is_looked_at_core_by_core() {
     for word in ["events/s", "passed over/s", "tickcore-book1", "stalls/s idle", "to sync", "running"] {
         assert!(text.contains(word), "{word:?} is missing in: {text}");
     }
-    let counted = interrupted(child).json();
+    let counted = interrupted(run).json();
     assert_eq!(counted["end"], "stopped");
     assert!(!file.exists(), "the file goes with the engine");
     stat(&file).fail(1, &["one.stat"]);
@@ -85,14 +84,12 @@ fn the_end_of_an_engine_is_told_from_its_death() {
     let Some(directory) = shared_memory() else { return };
     for (kill, code, words) in [(Signal::INT, 0, "good order"), (Signal::KILL, 1, "died without a word")] {
         let file = directory.path().join("one.stat");
-        let mut child = started(&file, &[]);
-        let mut watching = stat(&file);
-        watching.args(["--interval", "0.2"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let watching = watching.spawn().unwrap();
+        let mut run = started(&file, &[]);
+        let watching = stat(&file).args(["--interval", "0.2"]).start();
         std::thread::sleep(std::time::Duration::from_millis(500));
-        kill_process(Pid::from_child(&child), kill).unwrap();
-        child.wait().unwrap();
-        let seen = Finished::of(watching.wait_with_output().unwrap()).expect_code(code);
+        run.signal(kill);
+        run.wait();
+        let seen = watching.finish().expect_code(code);
         assert!(seen.stderr.contains(words), "{}", seen.stderr);
         if kill == Signal::KILL {
             // What it left can still be read, and does not stand in the way of the next.
@@ -107,10 +104,8 @@ fn an_engine_is_found_by_its_process() {
     if shared_memory().is_none() {
         return;
     }
-    let mut command = replay_json(&sample::path());
-    command.args(["--pace", "20000"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
-    let process = child.id().to_string();
+    let mut run = replay_json(&sample::path()).args(["--pace", "20000"]).start();
+    let process = run.id().to_string();
     wait_until("the engine to be seen", || {
         stat(&process).args(["--json", "--interval", "0.01"]).output().unwrap().status.success()
     });
@@ -119,7 +114,7 @@ fn an_engine_is_found_by_its_process() {
     let output = any.args(["stat", "--count", "1", "--interval", "0.01"]).output().unwrap();
     let all = [output.stdout, output.stderr].concat();
     assert!(String::from_utf8(all).unwrap().contains(&process));
-    interrupted(child);
+    interrupted(run);
     stat(&process).fail(1, &["no engine of process", &process]);
 }
 

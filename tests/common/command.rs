@@ -1,8 +1,9 @@
 //! Runs of the built command.
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 
 /// Maxima that every input of these tests stays below: less memory to touch than the defaults.
 const MAXIMA: [&str; 8] =
@@ -42,7 +43,15 @@ pub(crate) struct Finished {
     pub(crate) stderr: String,
 }
 
+/// A command that runs. It ends with the test that started it: left behind by one that fails, it would hold the cores of
+/// those that follow, and they fail as well.
+#[derive(Debug)]
+pub(crate) struct Running(Option<Child>);
+
 pub(crate) trait Finish {
+    /// Starts the command, its output kept for [`Running::finish`].
+    fn start(&mut self) -> Running;
+
     /// Runs the command to its end.
     fn finish(&mut self) -> Finished;
 
@@ -62,8 +71,52 @@ pub(crate) trait Finish {
 }
 
 impl Finish for Command {
+    fn start(&mut self) -> Running {
+        let started = self.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Running(Some(started.expect("the built command can be started")))
+    }
+
     fn finish(&mut self) -> Finished {
         Finished::of(self.output().expect("the built command can be started"))
+    }
+}
+
+impl Running {
+    fn child(&mut self) -> &mut Child {
+        self.0.as_mut().expect("it is there until it is waited for")
+    }
+
+    pub(crate) fn id(&mut self) -> u32 {
+        self.child().id()
+    }
+
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        kill_process(Pid::from_child(self.child()), signal).expect("a child can be signalled");
+    }
+
+    /// Its standard error, to be read while it runs.
+    pub(crate) fn take_stderr(&mut self) -> ChildStderr {
+        self.child().stderr.take().expect("it is taken once")
+    }
+
+    /// Waits for its end, whatever it has to say.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        self.child().wait().expect("a child can be waited for")
+    }
+
+    /// Waits for its end and what it has said.
+    pub(crate) fn finish(mut self) -> Finished {
+        let child = self.0.take().expect("it is there until it is waited for");
+        Finished::of(child.wait_with_output().expect("a child can be waited for"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use tickcore::engine::Config;
-use tickcore::journal::{Metadata, Options};
+use tickcore::journal::{Metadata, Options, Status};
 use tickcore::{JournalConfig, JournalPolicy};
 
 /// The same run with a new journal in `directory`, and little memory for it.
@@ -11,4 +11,9 @@ pub(crate) fn journaled(config: Config, directory: &Path) -> Config {
     let (metadata, policy) = (Metadata::default(), JournalPolicy::default());
     let journal = JournalConfig { dir: directory.to_owned(), resume: false, options, metadata, policy };
     Config { journal: Some(journal), ..config }
+}
+
+/// The last event that the journal in `directory` says to be written; 0 as long as there is none.
+pub(crate) fn written(directory: &Path) -> u64 {
+    Status::open(directory).map_or(0, |status| status.read().watermarks.written.get())
 }
