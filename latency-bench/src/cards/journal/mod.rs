@@ -1,10 +1,13 @@
 //! The card `journal`: the journal against the disk that it writes to, and against usual ways to keep one.
 //!
 //! Everything of a round is measured one after the other on the same file system, and ratios are the medians of the
-//! rounds' ratios. The disk's limit is the bench's own loop past the page cache, eight pieces of 256 KiB under way, over
-//! bytes that were written before. What was written is read back and counted before anything is reported.
+//! rounds' ratios. The disk's limit is the better of two in the same round: the bench's own loop past the page cache, eight
+//! pieces of 256 KiB under way, over bytes that were written before; and fio's best sequential write and read, where it is
+//! installed. What was written is read back and counted before anything is reported.
 
 mod disk;
+mod fio;
+mod limit;
 mod mapped;
 mod ours;
 mod replay;
@@ -14,6 +17,7 @@ use super::{Card, Settings};
 use crate::card::{Better, Figure, Machine, Scorecard};
 use crate::statistics::median;
 use anyhow::{Context as _, ensure};
+use limit::Limit;
 use replay::Recorded;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -44,7 +48,7 @@ struct Plan {
 }
 
 /// What one round found.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Round {
     throughput_over_disk: f64,
     sustained_over_disk: f64,
@@ -61,8 +65,7 @@ struct Round {
     mapped_over_ours: f64,
     journal_over_file: f64,
     cold_over_warm: f64,
-    disk_write: f64,
-    disk_read: f64,
+    limit: Limit,
     durable_p50_ns: f64,
     durable_p99_ns: f64,
     restart: restart::Restart,
@@ -129,7 +132,9 @@ fn measure(plan: &Plan, progress: impl Fn(&str)) -> anyhow::Result<Scorecard> {
         machine.note_huge_pages();
     }
     let of = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
-    let disk = format!("{:.2} GB/s written, {:.2} GB/s read", of(|r| r.disk_write) / 1e9, of(|r| r.disk_read) / 1e9);
+    let limits: Vec<&Limit> = rounds.iter().map(|round| &round.limit).collect();
+    let disk =
+        format!("{:.2} GB/s written, {:.2} GB/s read", of(|r| r.limit.write()) / 1e9, of(|r| r.limit.read()) / 1e9);
     Ok(Scorecard {
         card: CARD.name,
         machine,
@@ -147,7 +152,7 @@ fn measure(plan: &Plan, progress: impl Fn(&str)) -> anyhow::Result<Scorecard> {
              behind it, nothing cached; touching memory is apart. Its digest is that of books that never stopped."
                 .to_owned(),
             "BufWriter and mmap sync each millisecond, over blocks that are there and not written yet.".to_owned(),
-            "The limit is the bench's own loop; fio is not used.".to_owned(),
+            limit::note(&limits),
         ],
     })
 }
@@ -184,8 +189,7 @@ fn figures(of: impl Fn(fn(&Round) -> f64) -> f64) -> Vec<Figure> {
 fn round(plan: &Plan, scratch: &Path, recorded: &Recorded, backend: &mut String) -> anyhow::Result<Round> {
     let raw = scratch.join("raw");
     let bytes = (plan.records * 64).next_multiple_of(8 << 20);
-    let disk_write = disk::write_rate(&raw, bytes)?;
-    let disk_read = disk::read_rate(&raw, bytes)?;
+    let limit = Limit::measure(fio::PROGRAM.as_ref(), &raw, bytes)?;
     let synced = percentiles(disk::synced_writes(&raw, plan.synced_writes)?);
     std::fs::remove_file(&raw)?;
 
@@ -216,14 +220,14 @@ fn round(plan: &Plan, scratch: &Path, recorded: &Recorded, backend: &mut String)
     let (slow_p50, slow_p99) = percentiles(slow.latencies_ns);
     let (fast_p50, _) = percentiles(fast.latencies_ns);
     Ok(Round {
-        throughput_over_disk: prepared * 64.0 / disk_write,
-        sustained_over_disk: sustained * 64.0 / disk_write,
+        throughput_over_disk: prepared * 64.0 / limit.write(),
+        sustained_over_disk: sustained * 64.0 / limit.write(),
         append_p50_ns: append.p50_ns,
         append_p999_ns: append.p999_ns,
         p50_over_raw: slow_p50 / synced.0,
         p99_over_raw: slow_p99 / synced.1,
         p50_10m_over_1m: fast_p50 / slow_p50,
-        cold_over_disk: cold * 64.0 / disk_read,
+        cold_over_disk: cold * 64.0 / limit.read(),
         warm_per_second: warm,
         space_overhead: fast.space_overhead,
         buffered_in_thread_over_ours: in_thread / prepared,
@@ -231,8 +235,7 @@ fn round(plan: &Plan, scratch: &Path, recorded: &Recorded, backend: &mut String)
         mapped_over_ours: mapped / prepared,
         journal_over_file,
         cold_over_warm,
-        disk_write,
-        disk_read,
+        limit,
         durable_p50_ns: slow_p50,
         durable_p99_ns: slow_p99,
         restart,
