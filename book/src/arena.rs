@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::capacity::CapacityError;
 use bumpalo::Bump;
 use core::alloc::Layout;
 use std::io;
@@ -16,7 +17,7 @@ const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// Memory touched between two calls of the progress function.
 const POPULATE_STEP_BYTES: usize = 64 << 20;
 
-/// Why an arena could not be made or was too small.
+/// Why an arena could not be made, or books not in it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArenaError {
@@ -42,6 +43,9 @@ pub enum ArenaError {
         /// Bytes asked for.
         bytes: usize,
     },
+    /// The maxima of the books are none that books can have.
+    #[error(transparent)]
+    Capacity(#[from] CapacityError),
 }
 
 /// Preallocated, pre-touched memory for books.

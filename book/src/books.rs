@@ -144,8 +144,9 @@ impl<'a> Books<'a> {
     /// Empty books of this capacity in memory of `arena`, which needs [`Capacity::arena_bytes`].
     ///
     /// # Errors
-    /// When the arena is too small.
+    /// When a maximum is not from 1 to its limit ([`Capacity::check`]), and when the arena is too small.
     pub fn new(arena: &'a Arena, capacity: Capacity) -> Result<Self, ArenaError> {
+        let capacity = capacity.check()?;
         let rows = row_count(capacity);
         Ok(Self {
             sides: Sides::new(arena, capacity)?,

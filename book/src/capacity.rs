@@ -78,3 +78,35 @@ impl Capacity {
         if share < 1024 { 1024 } else { share }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::{Arena, ArenaError};
+    use crate::books::Books;
+
+    const CAPACITY: Capacity = Capacity { instruments_max: 3, orders_max: 32, levels_max: 16 };
+
+    #[test]
+    fn maxima_that_cannot_be_are_refused() {
+        let arena = Arena::new(CAPACITY.arena_bytes()).expect("small");
+        for (what, limit, with) in [
+            (
+                "instruments",
+                Capacity::INSTRUMENTS_LIMIT,
+                (|found| Capacity { instruments_max: found, ..CAPACITY }) as fn(_) -> _,
+            ),
+            ("orders", Capacity::ORDERS_LIMIT, |found| Capacity { orders_max: found, ..CAPACITY }),
+            ("levels", Capacity::LEVELS_LIMIT, |found| Capacity { levels_max: found, ..CAPACITY }),
+        ] {
+            for found in [0, limit + 1, u32::MAX] {
+                let Err(ArenaError::Capacity(error)) = Books::new(&arena, with(found)) else {
+                    panic!("{found} {what}")
+                };
+                assert_eq!(error, CapacityError { what, found, limit });
+            }
+        }
+        // Nothing of the arena was taken.
+        assert!(Books::new(&arena, CAPACITY).is_ok());
+    }
+}
