@@ -381,6 +381,35 @@ impl<'a> Queues<'a> {
         }
     }
 
+    /// Checks that both pools hold what was given out before and is in no book; that are these numbers of single levels and
+    /// single orders. For the validator.
+    pub(crate) fn validate_pools(&self, live_levels: u32, live_orders: u32) -> Result<(), &'static str> {
+        let mut level = self.free_level;
+        for _ in live_levels..(self.fresh_level - self.pool_start) / SINGLE_LEVEL_NODES {
+            let is_single = (level.wrapping_sub(self.pool_start)).is_multiple_of(SINGLE_LEVEL_NODES);
+            if !is_single || !(self.pool_start..self.fresh_level).contains(&level) {
+                return Err("the pool of levels lost one, or leads elsewhere");
+            }
+            let Level { quantity, order_count, last, first } = *self.level(level);
+            if (quantity, order_count, last) != (0, 0, level) {
+                return Err("a free level is not empty");
+            }
+            level = first;
+        }
+        let mut slot = self.free_single;
+        for _ in live_orders..self.fresh_single - self.singles_start {
+            if !(self.singles_start..self.fresh_single).contains(&slot) {
+                return Err("the pool of orders lost one, or leads elsewhere");
+            }
+            if self.has_order(slot) {
+                return Err("a free order has a quantity");
+            }
+            slot = self.order(slot).behind;
+        }
+        // Whoever comes in a circle does not come to an end, and what is in use is not empty.
+        if (level, slot) == (NONE, NONE) { Ok(()) } else { Err("a pool holds one twice, or one too many") }
+    }
+
     /// Moves all orders of a level that has some to an empty one. Cost: a step an order.
     pub(crate) fn move_orders(&mut self, from: u32, to: u32) {
         let level = *self.level(from);

@@ -18,36 +18,43 @@ pub struct StructureError {
     pub what: &'static str,
 }
 
+/// What was found on the way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    orders: u32,
+    levels: u32,
+    /// Of these, the ones from the pools of single ones.
+    single_orders: u32,
+    single_levels: u32,
+}
+
 impl Books<'_> {
     /// Checks every invariant of the structure. Cost: a pass over everything; for tests and for suspicion.
     ///
     /// # Errors
     /// The first invariant that does not hold.
     pub fn validate(&self) -> Result<(), StructureError> {
-        let (mut orders, mut levels) = (0, 0);
+        let mut tally = Tally::default();
         for instrument in (1..=self.highest_instrument().0).map(InstrumentId) {
             for side in Side::BOTH {
-                let (side_orders, side_levels) =
-                    self.validate_side(instrument, side).map_err(|what| StructureError { instrument, what })?;
-                orders += side_orders;
-                levels += side_levels;
+                self.validate_side(instrument, side, &mut tally).map_err(|what| StructureError { instrument, what })?;
             }
         }
         let whole = |what| StructureError { instrument: InstrumentId::ALL, what };
-        if orders != self.live_orders() || self.index.live_count() != orders as usize {
+        if tally.orders != self.live_orders() || self.index.live_count() != tally.orders as usize {
             return Err(whole("the order pool, the index and the queues do not hold the same number of orders"));
         }
-        if levels != self.level_count() {
+        if tally.levels != self.level_count() {
             return Err(whole("the level pool and the ladders do not hold the same number of levels"));
         }
-        Ok(())
+        self.queues.validate_pools(tally.single_levels, tally.single_orders).map_err(whole)
     }
 
-    fn validate_side(&self, instrument: InstrumentId, side: Side) -> Result<(u32, u32), &'static str> {
+    fn validate_side(&self, instrument: InstrumentId, side: Side, tally: &mut Tally) -> Result<(), &'static str> {
         let side_of = SideOf::new(instrument, side);
         let head = self.sides.head(side_of);
         self.sides.validate(&self.queues, side_of)?;
-        let (mut orders, mut levels, mut better) = (0, 0, None);
+        let (mut levels, mut better) = (0, None);
         for (key, number) in self.sides.levels(side_of) {
             if self.queues.side_of_level(number) != side_of {
                 return Err("a level stands on another side than its own");
@@ -67,7 +74,8 @@ impl Books<'_> {
                 return Err("the cached top differs from the best level");
             }
             levels += 1;
-            orders += self.validate_queue(instrument, number)?;
+            tally.single_levels += u32::from(!self.queues.is_of_window(number));
+            self.validate_queue(instrument, number, tally)?;
         }
         if levels == 0 && (head.best_level != NONE || head.top() != EMPTY_SIDE.top()) {
             return Err("an empty side has a cached top");
@@ -75,10 +83,11 @@ impl Books<'_> {
         if levels != self.sides.level_count(side_of) {
             return Err("the count of a side's levels differs from what it holds");
         }
-        Ok((orders, levels))
+        tally.levels += levels;
+        Ok(())
     }
 
-    fn validate_queue(&self, instrument: InstrumentId, number: u32) -> Result<u32, &'static str> {
+    fn validate_queue(&self, instrument: InstrumentId, number: u32, tally: &mut Tally) -> Result<(), &'static str> {
         let level = self.queues.level(number);
         let (mut slot, mut ahead, mut count, mut quantity) = (level.first, number, 0, 0);
         while slot != number {
@@ -94,13 +103,15 @@ impl Books<'_> {
                 return Err("the index does not lead to an order in a queue");
             }
             count += 1;
+            tally.single_orders += u32::from(self.queues.place_in_pages(slot).is_none());
             quantity += u64::from(order.quantity);
             (ahead, slot) = (slot, order.behind);
         }
         if count == 0 || level.last != ahead || level.order_count != count || u64::from(level.quantity) != quantity {
             return Err("a level's count, total or tail differs from its queue");
         }
-        Ok(count)
+        tally.orders += count;
+        Ok(())
     }
 }
 
@@ -118,6 +129,8 @@ mod tests {
     const BIDS: SideOf = SideOf::new(ONE, Side::Bid);
     /// Levels a tick apart from 1,000 downwards, two orders each; so some stand in the window and some in the ladder.
     const LEVELS: u64 = 300;
+    /// Orders with arbitrary ids on levels of their own, far from the others, that came and went.
+    const GONE: u64 = 3;
 
     fn books(arena: &Arena) -> Books<'_> {
         let mut books = Books::new(arena, CAPACITY).expect("the arena is made for it");
@@ -132,6 +145,17 @@ mod tests {
                 ..Event::new(Kind::Add, ONE, TimestampNs(0))
             });
         }
+        let far = |kind, number: u64| Event {
+            order_id: OrderId(u64::MAX - number),
+            price: Price(-(number as i64) * 100),
+            quantity: Quantity(10),
+            side_number: Side::Bid as u8,
+            flags: Flags::LAST,
+            ..Event::new(kind, ONE, TimestampNs(0))
+        };
+        (0..GONE).for_each(|number| _ = books.apply(&far(Kind::Add, number)));
+        assert_eq!((books.validate(), books.level_count()), (Ok(()), (LEVELS + GONE) as u32));
+        (0..GONE).for_each(|number| _ = books.apply(&far(Kind::Delete, number)));
         assert_eq!((books.validate(), books.level_count()), (Ok(()), LEVELS as u32));
         books
     }
@@ -181,11 +205,46 @@ mod tests {
             ("another best price", |books, _, _| books.sides.head_mut(BIDS).best_price.0 += 1),
             ("another best quantity", |books, slot, _| _ = books.queues.shrink(slot, 1)),
         ];
+        fn take(books: &mut Books<'_>) -> u32 {
+            books.queues.take_level(BIDS, Key(0))
+        }
+        let in_the_pools: [(&str, Damage); 8] = [
+            ("a free level that nobody knows of", |books, _, _| _ = take(books)),
+            ("a free level twice", |books, _, _| {
+                let free = take(books);
+                (0..2).for_each(|_| books.queues.give_back_level(free));
+            }),
+            ("a free level with a quantity", |books, _, _| {
+                let free = take(books);
+                books.queues.level_mut(free).quantity = 1;
+                books.queues.give_back_level(free);
+            }),
+            ("a free level with an order", |books, slot, _| {
+                let free = take(books);
+                books.queues.level_mut(free).last = slot;
+                books.queues.give_back_level(free);
+            }),
+            ("a free level that leads into a window", |books, _, level| {
+                let free = take(books);
+                books.queues.give_back_level(free);
+                books.queues.level_mut(free).first = level;
+            }),
+            ("a free level that leads between two", |books, _, _| {
+                let free = take(books);
+                books.queues.give_back_level(free);
+                books.queues.level_mut(free).first += 1;
+            }),
+            ("a free order that nobody knows of", |books, _, _| _ = books.queues.take_single(OrderId(1))),
+            ("a free order twice", |books, _, _| {
+                let free = books.queues.take_single(OrderId(1));
+                (0..2).for_each(|_| books.queues.give_back_single(free));
+            }),
+        ];
         let places = [0, 10, LEVELS - 1];
         let everywhere = places.iter().flat_map(|&place| everywhere.map(|damage| (place, damage)));
         let all = everywhere
             .chain(in_the_ladder.map(|damage| (LEVELS - 1, damage)))
-            .chain(at_the_top.into_iter().chain(above_the_top).map(|damage| (0, damage)));
+            .chain(at_the_top.into_iter().chain(above_the_top).chain(in_the_pools).map(|damage| (0, damage)));
         for (levels_ahead, (what, damage)) in all {
             let arena = Arena::new(CAPACITY.arena_bytes()).expect("small");
             let mut books = books(&arena);
