@@ -8,9 +8,11 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use tickcore_book::{Arena, Books, Capacity, Event, InstrumentId, Kind, OrderId, Price, Side};
+use tickcore_book::{Arena, Books, Capacity, Event, InstrumentId, Kind, OrderId, Price, Quantity, Side};
 use tickcore_latency_bench::day::Day;
-use tickcore_latency_bench::warm::{DEPTH_LEVELS, FIRST_HASHED_ID, FIRST_ID, Warm, bid, delete, less, replace};
+use tickcore_latency_bench::warm::{
+    DEPTH_LEVELS, FIRST_HASHED_ID, FIRST_ID, Warm, bid, clear, delete, less, modify, replace,
+};
 
 const DAY_MESSAGES: u64 = 400_000;
 const DAY_INSTRUMENTS: u32 = 200;
@@ -63,7 +65,7 @@ impl Chunk {
 }
 
 /// The chunks of all actions on the busy instrument; orders have the ids from `first_id` on.
-fn chunks(warm: &Warm<'_>, first_id: u64) -> [(&'static str, Chunk); 6] {
+fn chunks(warm: &Warm<'_>, first_id: u64) -> [(&'static str, Chunk); 8] {
     let instrument = warm.instrument;
     let id = |number: usize| first_id + number as u64;
     let nothing = |_| None;
@@ -83,6 +85,15 @@ fn chunks(warm: &Warm<'_>, first_id: u64) -> [(&'static str, Chunk); 6] {
                 |number| end(CHUNK_EVENTS + number),
             ),
         ),
+        (
+            "modify_quantity",
+            Chunk::new(
+                |number| Some(Event { quantity: Quantity(200), ..bid(instrument, id(number), warm.best_bid()) }),
+                |number| modify(instrument, id(number), warm.best_bid()),
+                end,
+            ),
+        ),
+        ("modify_price", Chunk::new(add_best, |number| modify(instrument, id(number), warm.deep_bid(number)), end)),
     ]
 }
 
@@ -235,6 +246,46 @@ fn long_queue(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The end of all orders of an instrument, ten to a level: what a session's end or a snapshot costs.
+fn clears(criterion: &mut Criterion) {
+    const ORDERS_PER_LEVEL: u64 = 10;
+    let mut group = criterion.benchmark_group("clear");
+    // So many instruments in turn that the clock is not what is measured.
+    for (orders, instruments) in [(1, 512), (100, 64), (10_000, 4)] {
+        let orders_max = instruments * orders as u32;
+        let capacity = Capacity { instruments_max: instruments, orders_max, levels_max: orders_max };
+        let arena = Arena::new(capacity.arena_bytes()).expect("memory");
+        let mut books = Books::new(&arena, capacity).expect("the arena is made for it");
+        let each = (1..=instruments).map(InstrumentId);
+        let adds: Vec<Event> = each
+            .clone()
+            .flat_map(|instrument| {
+                let price = |number: u64| Price(BEST - (number / ORDERS_PER_LEVEL) as i64 * CENT);
+                let first_id = u64::from(instrument.0) * orders;
+                (0..orders).map(move |number| bid(instrument, first_id + number, price(number)))
+            })
+            .collect();
+        let timed: Vec<Event> = each.map(clear).collect();
+        group.bench_function(BenchmarkId::new("orders", orders), |bencher| {
+            bencher.iter_custom(|iterations| {
+                let turns = iterations.div_ceil(u64::from(instruments));
+                let mut elapsed = Duration::ZERO;
+                for _ in 0..turns {
+                    adds.iter().for_each(|event| _ = books.apply(event));
+                    let start = Instant::now();
+                    for event in &timed {
+                        black_box(books.apply(black_box(event)));
+                    }
+                    elapsed += start.elapsed();
+                }
+                elapsed.mul_f64(iterations as f64 / (turns * u64::from(instruments)) as f64)
+            });
+        });
+        assert_eq!((books.live_orders(), books.anomalies().total()), (0, 0));
+    }
+    group.finish();
+}
+
 fn queries(criterion: &mut Criterion) {
     let arena = Arena::new(CAPACITY.arena_bytes()).expect("memory");
     let Warm { books, instrument, .. } = warm(&arena);
@@ -320,6 +371,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(600))
         .sample_size(20);
-    targets = actions, deep_actions, long_queue, queries, depth_queries, deep_queries
+    targets = actions, deep_actions, long_queue, clears, queries, depth_queries, deep_queries
 }
 criterion_main!(benches);

@@ -94,6 +94,16 @@ pub fn replace(instrument: InstrumentId, id: u64, new_id: u64, price: Price) -> 
     Event { reference: new_id, price, quantity: Quantity(100), ..of_order(Kind::Replace, instrument, id) }
 }
 
+/// Another price for an order, of 100.
+pub fn modify(instrument: InstrumentId, id: u64, price: Price) -> Event {
+    Event { price, quantity: Quantity(100), ..of_order(Kind::Modify, instrument, id) }
+}
+
+/// The end of all orders.
+pub fn clear(instrument: InstrumentId) -> Event {
+    of_order(Kind::Clear, instrument, 0)
+}
+
 fn of_order(kind: Kind, instrument: InstrumentId, id: u64) -> Event {
     Event { order_id: OrderId(id), flags: Flags::LAST, ..Event::new(kind, instrument, TimestampNs(0)) }
 }
