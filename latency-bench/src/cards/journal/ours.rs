@@ -111,6 +111,7 @@ pub(super) fn read(directory: &Path, records: u64) -> anyhow::Result<f64> {
 }
 
 /// What an append adds to a loop over events.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct AppendCost {
     pub(super) p50_ns: f64,
     pub(super) p999_ns: f64,

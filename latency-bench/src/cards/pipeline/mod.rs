@@ -381,10 +381,10 @@ fn notes(rounds: &[Round]) -> Vec<String> {
         let (least, most) = values.fold((f64::INFINITY, 0.0_f64), |(least, most), one| (least.min(one), most.max(one)));
         format!("{least:.1} to {most:.1}")
     };
-    let percentiles = |summary: Summary| {
-        let text = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), |ns| ns.to_string());
-        format!("{} / {} / {}", text(summary.p50), text(summary.p99), text(summary.p99_9))
-    };
+    let text = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), |ns| ns.to_string());
+    let percentiles =
+        |summary: Summary| format!("{} / {} / {}", text(summary.p50), text(summary.p99), text(summary.p99_9));
+    let around = |[p40, p60]: [Option<u64>; 2]| format!("[{} {}]", text(p40), text(p60));
     let microseconds = |ns: u64| format!("{} µs", ns / 1_000);
     let jitter = |Jitter { away_ns, idle_stall_ns }: Jitter| {
         let away = away_ns.map_or_else(|| "unknown".to_owned(), microseconds);
@@ -401,10 +401,12 @@ fn notes(rounds: &[Round]) -> Vec<String> {
         for (turn, paced) in (1..).zip(&round.paced) {
             let pipelined = paced.pipelined.as_ref().map_or_else(|| "-".to_owned(), |one| percentiles(one.tick_to_bbo));
             notes.push(format!(
-                "Round {number}, turn {turn}, ns p50 / p99 / p99.9 from when due at 1 M/s: inline {} {}, single {}, the empty loop {}, pipelined {pipelined}, inline journaled {} {}; at 200 k/s journaled {} {}, plain {}.",
+                "Round {number}, turn {turn}, ns p50 / p99 / p99.9 [p40 p60] from when due at 1 M/s: inline {} {} {}, single {} {}, the empty loop {}, pipelined {pipelined}, inline journaled {} {}; at 200 k/s journaled {} {}, plain {}.",
                 percentiles(paced.inline.tick_to_bbo),
+                around(paced.inline.around_p50),
                 jitter(paced.inline.jitter),
                 percentiles(paced.single.ours.since_due.summary()),
+                around(runs::around_p50(&paced.single.ours.since_due.distribution())),
                 percentiles(paced.single.empty.since_due.summary()),
                 percentiles(paced.inline_journaled.tick_to_bbo),
                 jitter(paced.inline_journaled.jitter),

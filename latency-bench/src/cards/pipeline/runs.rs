@@ -20,7 +20,7 @@ use tickcore_feed::batch::{EventBatch, MAX_EVENTS_PER_MESSAGE};
 use tickcore_feed::protocol::itch50::Decoder;
 use tickcore_feed::source::{ItchBytes, ItchOptions};
 use tickcore_journal::{Metadata, Options};
-use tickcore_latency::{Clock, Summary};
+use tickcore_latency::{Clock, Distribution, Summary};
 
 /// A part of a day that is measured; before it the books are filled.
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +126,8 @@ impl Run {
 pub(super) struct Found {
     pub(super) ns_per_event: f64,
     pub(super) tick_to_bbo: Summary,
+    /// Its 40th and 60th percentile: how far the values around the median lie apart.
+    pub(super) around_p50: [Option<u64>; 2],
     pub(super) service: Summary,
     pub(super) huge_page_bytes: u64,
     pub(super) probe_cost_ns: Option<f64>,
@@ -162,10 +164,16 @@ pub(super) fn ours(day: &Day, capacity: Capacity, expected: &Expected, run: &Run
     Ok(found(&outcome))
 }
 
+/// The 40th and the 60th percentile.
+pub(super) fn around_p50(times: &Distribution) -> [Option<u64>; 2] {
+    [times.value_at(40, 100), times.value_at(60, 100)]
+}
+
 fn found<R, S>(outcome: &Outcome<R, S>) -> Found {
     Found {
         ns_per_event: outcome.elapsed_ns as f64 / outcome.events as f64,
         tick_to_bbo: outcome.tick_to_bbo().summary(),
+        around_p50: around_p50(&outcome.tick_to_bbo()),
         service: outcome.service().summary(),
         huge_page_bytes: outcome.machine.huge_page_bytes,
         probe_cost_ns: outcome.probe_cost_ns,
