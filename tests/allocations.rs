@@ -1,13 +1,10 @@
 //! Between warm-up and end the book core and the feed core touch the allocator at no time: a test binary of its own, for
 //! its own allocator, that holds in release builds as well.
 
-#![allow(unsafe_code)]
-
 mod common;
 
 use common::day::{generated, put, sample_bytes};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use common::journal::journal_in;
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -17,58 +14,19 @@ use tickcore::engine::{self, Config};
 use tickcore::feed::batch::EventBatch;
 use tickcore::feed::source::{Counts, Filled, ItchBytes, ItchOptions, Source, SourceError};
 use tickcore::inputs::Inputs;
-use tickcore::journal::{Metadata, Options};
 use tickcore::pace::Pace;
 use tickcore::pin::Cores;
 use tickcore::shards::ShardMap;
 use tickcore::strategy::{Context, Strategy};
 use tickcore::topology::Topology;
-use tickcore::{JournalConfig, JournalPolicy};
+use tickcore_allocations::{CountingAllocator, calls as calls_so_far};
 use tickcore_replay_data::sample;
 
 /// Events before the count begins: the instruments' definitions are among those that are counted.
 const WARM_UP_EVENTS: u64 = 256;
 
-thread_local! {
-    /// Calls to the allocator by this thread. `const` and without a destructor: reading it allocates nothing itself.
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn count() {
-    CALLS.set(CALLS.get() + 1);
-}
-
-// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Counts the calls of the book core's thread from the end of the warm-up to the end of the events.
 #[derive(Debug, Default)]
@@ -85,7 +43,7 @@ impl Strategy for Watch {
     fn on_event(&mut self, context: &mut Context<'_, '_>, _: &Event) {
         self.events += 1;
         if self.events == WARM_UP_EVENTS {
-            self.calls_before = Some(CALLS.get());
+            self.calls_before = Some(calls_so_far());
         }
         if Some(context.sequence()) == self.allocates_at {
             drop(black_box(Box::new(self.events)));
@@ -98,7 +56,7 @@ impl Strategy for Watch {
 
     /// The last of these calls is the end: behind it the engine may tidy up.
     fn on_batch_end(&mut self, _: &mut Context<'_, '_>) {
-        self.calls = self.calls_before.map(|before| CALLS.get() - before);
+        self.calls = self.calls_before.map(|before| calls_so_far() - before);
     }
 }
 
@@ -113,11 +71,11 @@ struct WatchedSource<R> {
 impl<R: Source> Source for WatchedSource<R> {
     fn fill(&mut self, batch: &mut EventBatch, max_messages: usize) -> Result<Filled, SourceError> {
         if self.calls_before.is_none() && self.source.counts().messages >= WARM_UP_EVENTS {
-            self.calls_before = Some(CALLS.get());
+            self.calls_before = Some(calls_so_far());
         }
         let filled = self.source.fill(batch, max_messages);
         if matches!(filled, Ok(Filled::End)) {
-            self.calls = self.calls_before.map(|before| CALLS.get() - before);
+            self.calls = self.calls_before.map(|before| calls_so_far() - before);
             self.messages = self.source.counts().messages;
         }
         filled
@@ -141,13 +99,7 @@ fn config(topology: Topology, journal: Option<PathBuf>) -> Config {
         keeps_digests: true,
         // Every stage of every event is stamped.
         latency_sample_interval: 1,
-        journal: journal.map(|dir| JournalConfig {
-            dir,
-            resume: false,
-            options: Options { staging_bytes: 32 << 20, ..Options::default() },
-            metadata: Metadata::default(),
-            policy: JournalPolicy::default(),
-        }),
+        journal: journal.as_deref().map(journal_in),
         ..Config::default()
     }
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::command::{Finish, Finished, Running, identity, journal, replay_json, wait_until};
 use common::day::{generated, put};
-use common::journal::written;
+use common::journal::{journal_in, written};
 use rustix::process::Signal;
 use std::env;
 use std::ops::ControlFlow;
@@ -15,17 +15,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::tempdir;
+use tickcore::ThreadHook;
 use tickcore::book::{Capacity, Event, Sequence, TimestampNs};
 use tickcore::engine::{self, Config, EngineError, Progress};
 use tickcore::feed::batch::EventBatch;
 use tickcore::feed::source::{Counts, Filled, ItchBytes, ItchOptions, Source, SourceError};
-use tickcore::journal::{Metadata, Options};
 use tickcore::outcome::End;
 use tickcore::pin::Cores;
 use tickcore::shards::ShardMap;
 use tickcore::strategy::{Context, Strategy};
 use tickcore::topology::{Role, Topology};
-use tickcore::{JournalConfig, JournalPolicy, ThreadHook};
 use tickcore_replay_data::sample;
 
 /// Which core panics in a child process of these tests, and where its journal is.
@@ -132,13 +131,7 @@ fn config(topology: Topology, directory: Option<PathBuf>) -> Config {
         cores: Cores::Unpinned,
         oversubscribe: true,
         capacity: Capacity { instruments_max: 2_000, orders_max: 200_000, levels_max: 200_000 },
-        journal: directory.map(|dir| JournalConfig {
-            dir,
-            resume: false,
-            options: Options { staging_bytes: 32 << 20, ..Options::default() },
-            metadata: Metadata::default(),
-            policy: JournalPolicy::default(),
-        }),
+        journal: directory.as_deref().map(journal_in),
         ..Config::default()
     }
 }

@@ -11,7 +11,8 @@ const FOLDERS: [&str; 10] =
     [".ci", "book", "docs", "examples", "feed", "journal", "latency-bench", "replay-data", "src", "tests"];
 
 /// Packages by floor, lowest first: a package uses those of lower floors only.
-const FLOORS: [(&str, &str, u32); 7] = [
+const FLOORS: [(&str, &str, u32); 8] = [
+    ("latency-bench/allocations", "tickcore-allocations", 0),
     ("book", "tickcore-book", 1),
     ("latency-bench/recorder", "tickcore-latency", 1),
     ("feed", "tickcore-feed", 2),

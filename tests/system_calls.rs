@@ -12,6 +12,7 @@
 mod common;
 
 use common::day::{generated, put, sample_bytes};
+use common::journal::journal_in;
 use core::arch::global_asm;
 use std::cell::Cell;
 use std::ops::ControlFlow;
@@ -19,17 +20,17 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, Once};
 use tempfile::tempdir;
+use tickcore::ThreadHook;
 use tickcore::book::{Capacity, Event, TimestampNs};
 use tickcore::engine::{self, Config};
 use tickcore::feed::batch::EventBatch;
 use tickcore::feed::source::{Counts, Filled, ItchBytes, ItchOptions, Source, SourceError};
 use tickcore::inputs::Inputs;
-use tickcore::journal::{Backend, Metadata, Options};
+use tickcore::journal::Backend;
 use tickcore::pace::Pace;
 use tickcore::shards::{Shard, ShardMap};
 use tickcore::strategy::{Context, Strategy};
 use tickcore::topology::{EngineThread, Role, Topology};
-use tickcore::{JournalConfig, JournalPolicy, ThreadHook};
 use tickcore_replay_data::sample;
 
 const WARM_UP_EVENTS: u64 = 1_000;
@@ -266,13 +267,7 @@ fn config(topology: Topology, journal: Option<PathBuf>) -> Config {
         latency_sample_interval: 1,
         shards: ShardMap::by_hash(if topology == Topology::Sharded { 2 } else { 1 }).unwrap(),
         stat_file: tickcore::stat::StatFile::Automatic,
-        journal: journal.map(|dir| JournalConfig {
-            dir,
-            resume: false,
-            options: Options { staging_bytes: 32 << 20, ..Options::default() },
-            metadata: Metadata::default(),
-            policy: JournalPolicy::default(),
-        }),
+        journal: journal.as_deref().map(journal_in),
         ..Config::default()
     }
 }

@@ -10,6 +10,7 @@
 mod common;
 
 use common::day::generated;
+use common::journal::journal_in;
 use common::reference::{Reference, for_each_event};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -18,13 +19,11 @@ use tempfile::tempdir;
 use tickcore::book::Anomaly;
 use tickcore::engine::{self, Config};
 use tickcore::feed::source::{ItchBytes, ItchOptions, Source};
-use tickcore::journal::{Metadata, Options};
 use tickcore::journal_source::JournalSource;
 use tickcore::outcome::Outcome;
 use tickcore::pin::Cores;
 use tickcore::strategy::NoStrategy;
 use tickcore::topology::Topology;
-use tickcore::{JournalConfig, JournalPolicy};
 
 const MESSAGES_DEFAULT: u64 = 10_000_000;
 const INSTRUMENTS: u32 = 8_000;
@@ -41,13 +40,7 @@ fn config(topology: Topology, journal: Option<&Path>) -> Config {
         cores: Cores::Unpinned,
         oversubscribe: true,
         keeps_digests: true,
-        journal: journal.map(|directory| JournalConfig {
-            dir: directory.to_owned(),
-            resume: false,
-            options: Options { staging_bytes: 64 << 20, ..Options::default() },
-            metadata: Metadata::default(),
-            policy: JournalPolicy::default(),
-        }),
+        journal: journal.map(journal_in),
         ..Config::default()
     }
 }

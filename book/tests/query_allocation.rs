@@ -1,60 +1,13 @@
 //! No query allocates or frees. A test binary of its own, for its own allocator.
 
-#![allow(unsafe_code)]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::hint::black_box;
+use tickcore_allocations::{CountingAllocator, calls_during, is_counting};
 use tickcore_book::{
     Arena, Books, Capacity, Event, Flags, InstrumentId, Kind, OrderId, Price, Quantity, Side, TimestampNs,
 };
 
-thread_local! {
-    /// Calls to the allocator by this thread. `const` and without a destructor: reading it allocates nothing itself.
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn count() {
-    CALLS.set(CALLS.get() + 1);
-}
-
-// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn calls_during(work: impl FnOnce()) -> u64 {
-    let before = CALLS.get();
-    work();
-    CALLS.get() - before
-}
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const ONE: InstrumentId = InstrumentId(1);
 const LEVELS: i64 = 200;
@@ -97,20 +50,20 @@ fn no_query_touches_the_allocator() {
     let capacity = Capacity { instruments_max: 2, orders_max: 4_000, levels_max: 1_000 };
     let arena = Arena::new(capacity.arena_bytes()).expect("small");
     let mut books = Books::new(&arena, capacity).expect("the arena has the size that the capacity asks for");
-    assert_eq!(calls_during(|| ask_everything(&books)), 0, "of empty books");
+    assert_eq!(calls_during(|| ask_everything(&books)).1, 0, "of empty books");
     (0..ORDERS).for_each(|id| _ = books.apply(&add(id)));
     let trades = [Kind::Execute, Kind::Trade, Kind::Cross, Kind::Break];
-    let noted = calls_during(|| {
+    let ((), noted) = calls_during(|| {
         for (id, kind) in (0..).zip(trades) {
             books.apply(&Event { quantity: Quantity(1), ..event(kind, id) });
         }
     });
     assert_eq!(noted, 0, "of taking trades in");
     assert!(books.last_trade(ONE).is_some() && books.live_orders() > 1_900);
-    assert_eq!(calls_during(|| ask_everything(&books)), 0, "of full books");
+    assert_eq!(calls_during(|| ask_everything(&books)).1, 0, "of full books");
 }
 
 #[test]
 fn the_counter_counts() {
-    assert_eq!(calls_during(|| drop(black_box(Box::new(1_u64)))), 2);
+    assert!(is_counting());
 }

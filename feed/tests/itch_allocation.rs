@@ -1,9 +1,6 @@
 //! Decoding touches the allocator at no time after construction. A test binary of its own, for its own allocator.
 
-#![allow(unsafe_code)]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use tickcore_allocations::{CountingAllocator, calls_during};
 use tickcore_feed::batch::EventBatch;
 use tickcore_feed::protocol::itch50::{
     AddOrder, AddOrderMpid, Header, OrderDelete, OrderReplace, Stock, StockDirectory, Timestamp, U32, U64,
@@ -12,52 +9,8 @@ use tickcore_feed::protocol::itch50::{
 use tickcore_feed::source::{BlockSizes, Filled, ItchBytes, ItchFile, ItchOptions, Source};
 use zerocopy::FromZeros;
 
-thread_local! {
-    /// Calls to the allocator by this thread. `const` and without a destructor: reading it allocates nothing itself.
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn count() {
-    CALLS.with(|calls| calls.set(calls.get() + 1));
-}
-
-// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn calls_during(work: impl FnOnce()) -> u64 {
-    let before = CALLS.get();
-    work();
-    CALLS.get() - before
-}
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Messages of several types, a new instrument now and then, and some that are skipped.
 fn stream() -> Vec<u8> {
@@ -83,7 +36,7 @@ fn stream() -> Vec<u8> {
 
 /// Allocator calls from the first to the last message.
 fn calls_of(source: &mut impl Source, batch: &mut EventBatch) -> u64 {
-    let calls = calls_during(|| {
+    let ((), calls) = calls_during(|| {
         loop {
             let _ = source.next_time();
             batch.clear();
@@ -117,5 +70,5 @@ fn decoding_does_not_touch_the_allocator() {
     }
 
     // The counter counts: to make a batch allocates once.
-    assert_eq!(calls_during(|| std::mem::forget(EventBatch::new(8))), 1);
+    assert_eq!(calls_during(|| std::mem::forget(EventBatch::new(8))).1, 1);
 }

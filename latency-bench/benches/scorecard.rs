@@ -4,7 +4,7 @@
 //! as an answer that differs; 2 for usage.
 
 use std::process::ExitCode;
-use tickcore_latency_bench::allocations::CountingAllocator;
+use tickcore_allocations::CountingAllocator;
 use tickcore_latency_bench::cards::CARDS;
 use tickcore_latency_bench::command::{Command, UsageError, help, list};
 

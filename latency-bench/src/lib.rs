@@ -8,7 +8,6 @@
 //! A scorecard checks that product and baselines give the same answer before it prints a figure. Absolute figures drift
 //! with the machine; only ratios within one run hold.
 
-pub mod allocations;
 pub mod card;
 pub mod cards;
 pub mod command;

@@ -3,9 +3,9 @@
 use super::args::BookArgs;
 use super::select;
 use super::signal::Interrupted;
+use super::table::{align_right, table};
 use super::time::TimeBase;
 use anyhow::{Result, bail};
-use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -129,15 +129,7 @@ impl Picture {
     }
 
     fn text(&self, base: TimeBase) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_header([
-            "bid orders",
-            "bid quantity",
-            "bid",
-            "ask",
-            "ask quantity",
-            "ask orders",
-        ]);
+        let mut table = table(["bid orders", "bid quantity", "bid", "ask", "ask quantity", "ask orders"]);
         let cells = |side: Side, row: usize| {
             self.sides[side.index()].get(row).map_or_else(
                 || [String::new(), String::new(), String::new()],
@@ -149,9 +141,7 @@ impl Picture {
             let [ask_orders, ask_quantity, ask] = cells(Side::Ask, row);
             table.add_row([bid_orders, bid_quantity, bid, ask, ask_quantity, ask_orders]);
         }
-        for column in table.column_iter_mut() {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+        align_right(&mut table, 0);
         format!(
             "{} after event {} at {}{}\n{} bids on {} levels, {} asks on {} levels\n\n{table}\n",
             self.symbol,

@@ -20,6 +20,7 @@ mod shard_map;
 mod signal;
 mod stat;
 mod summary;
+mod table;
 mod time;
 
 use args::{Cli, Verb};

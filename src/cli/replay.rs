@@ -9,9 +9,9 @@ use super::select::{self, Usage};
 use super::shard_map::{self, Spread};
 use super::signal::Interrupted;
 use super::summary::{self, Described};
+use super::table::{align_right, table};
 use super::time::TimeBase;
 use anyhow::{Context as _, Result, bail};
-use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::env;
@@ -204,8 +204,7 @@ fn memory_json(capacity: Capacity) -> Value {
 }
 
 fn memory_table(capacity: Capacity) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["part", "number", "bytes each", "bytes"]);
+    let mut table = table(["part", "number", "bytes each", "bytes"]);
     for row in capacity.memory() {
         table.add_row([
             row.part.to_owned(),
@@ -215,11 +214,7 @@ fn memory_table(capacity: Capacity) -> String {
         ]);
     }
     table.add_row(["all".to_owned(), String::new(), String::new(), grouped(capacity.arena_bytes() as u64)]);
-    for column in 1..4 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    align_right(&mut table, 1);
     format!("{table}\n")
 }
 

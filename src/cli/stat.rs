@@ -2,8 +2,8 @@
 
 use super::args::StatArgs;
 use super::select::Usage;
+use super::table::{align_right, table};
 use anyhow::{Result, bail};
-use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -128,8 +128,7 @@ fn known() -> Vec<Known> {
 }
 
 fn listed(engines: &[Known]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["process", "state", "topology", "up", "what"]);
+    let mut table = table(["process", "state", "topology", "up", "what"]);
     for (_, _, seen) in engines {
         table.add_row([
             seen.process_id.to_string(),
@@ -200,20 +199,17 @@ impl Look<'_> {
     fn text(&self) -> String {
         let Self { now, is_alive, .. } = self;
         let gone = if *is_alive { "" } else { ", gone" };
-        let mut table = Table::new();
         let title = |core: &CoreCounters| match core.core {
             Some(number) => format!("{} core {number}", core.name),
             None => format!("{} unpinned", core.name),
         };
         let header = std::iter::once(String::new()).chain(now.cores.iter().map(title));
-        table.load_style(presets::NOTHING).set_header(header);
+        let mut table = table(header);
         for (name, value) in self.rows() {
             let cells = (0..now.cores.len()).map(|place| value(place).unwrap_or_else(|| "-".to_owned()));
             table.add_row(std::iter::once(name.to_owned()).chain(cells));
         }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+        align_right(&mut table, 1);
         format!(
             "engine {}, {}{gone}, {}, up {}: {}\n{table}\n",
             now.process_id,

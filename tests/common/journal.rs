@@ -5,12 +5,16 @@ use tickcore::engine::Config;
 use tickcore::journal::{Metadata, Options, Status};
 use tickcore::{JournalConfig, JournalPolicy};
 
-/// The same run with a new journal in `directory`, and little memory for it.
-pub(crate) fn journaled(config: Config, directory: &Path) -> Config {
+/// A new journal in `directory`, and little memory for it.
+pub(crate) fn journal_in(directory: &Path) -> JournalConfig {
     let options = Options { staging_bytes: 32 << 20, ..Options::default() };
     let (metadata, policy) = (Metadata::default(), JournalPolicy::default());
-    let journal = JournalConfig { dir: directory.to_owned(), resume: false, options, metadata, policy };
-    Config { journal: Some(journal), ..config }
+    JournalConfig { dir: directory.to_owned(), resume: false, options, metadata, policy }
+}
+
+/// The same run with a new journal in `directory`.
+pub(crate) fn journaled(config: Config, directory: &Path) -> Config {
+    Config { journal: Some(journal_in(directory)), ..config }
 }
 
 /// The last event that the journal in `directory` says to be written; 0 as long as there is none.

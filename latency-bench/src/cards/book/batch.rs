@@ -2,7 +2,6 @@
 
 use super::BboSum;
 use super::verify::Verified;
-use crate::allocations::calls_during;
 use crate::card::Machine;
 use crate::day::Day;
 use crate::naive::NaiveBooks;
@@ -10,6 +9,7 @@ use crate::walk::walk;
 use anyhow::ensure;
 use std::hint::black_box;
 use std::time::Instant;
+use tickcore_allocations::calls_during;
 use tickcore_book::{Arena, Books, Capacity};
 use tickcore_feed::batch::EventBatch;
 use tickcore_feed::source::{Filled, ItchBytes, ItchOptions, Source, SourceError};

@@ -14,7 +14,6 @@ pub(super) mod single;
 mod verify;
 
 use super::{Card, Settings};
-use crate::allocations;
 use crate::card::{Better, Figure, Machine, Scorecard};
 use crate::day::Day;
 use crate::source_hash::fnv1a;
@@ -97,7 +96,7 @@ fn check() -> anyhow::Result<()> {
 }
 
 fn measure(plan: &Plan, progress: impl Fn(&str)) -> anyhow::Result<Scorecard> {
-    ensure!(allocations::is_counting(), "the allocator that counts is not this program's");
+    ensure!(tickcore_allocations::is_counting(), "the allocator that counts is not this program's");
     let mut machine = Machine::pin();
     progress("comparing ours, the reference book and the naive book message by message");
     let verified = verify::verify(&plan.day, plan.capacity)?;

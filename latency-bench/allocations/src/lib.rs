@@ -1,6 +1,6 @@
-//! An allocator that counts, for benchmarks that promise not to allocate.
+//! An allocator that counts, for tests and benchmarks of what promises not to allocate.
 //!
-//! A bench binary makes it its global allocator; [`calls_during`] then tells what a piece of work did. Costs one
+//! A binary makes it its global allocator; [`calls_during`] then tells what a piece of work did. Costs one
 //! addition to a thread-local number per call, and nothing between calls.
 
 #![allow(unsafe_code)]
@@ -54,13 +54,20 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 }
 
+/// Calls to the allocator by this thread, since it began.
+#[inline]
+#[must_use]
+pub fn calls() -> u64 {
+    CALLS.get()
+}
+
 /// What `work` returns, and how often it called the allocator on this thread.
 ///
 /// The count is 0, whatever the work does, in a program whose global allocator is another one: ask [`is_counting`].
 pub fn calls_during<T>(work: impl FnOnce() -> T) -> (T, u64) {
-    let before = CALLS.get();
+    let before = calls();
     let result = work();
-    (result, CALLS.get() - before)
+    (result, calls() - before)
 }
 
 /// Whether [`CountingAllocator`] is this program's global allocator: one allocation and its release are two calls.
