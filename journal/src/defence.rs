@@ -13,6 +13,8 @@ pub(crate) enum Defence {
     Chain,
     /// `durable` moves only when a sync has succeeded.
     DurableAfterSync,
+    /// Nor does that of outputs move further than that sync covers.
+    OutputsCovered,
     /// A frame is written through only where everything before it is durable.
     ThroughBehindDurable,
     /// `written` stops before the first write that is not done.
