@@ -199,10 +199,11 @@ fn a_lost_frame_is_damage_to_whatever_stream_comes_behind() {
 fn marks(directory: &Path) -> Vec<(u64, Mark)> {
     let mut reader = Reader::open(directory).unwrap();
     let mut found = Vec::new();
-    while let Some(records) = reader.next_batch().unwrap() {
-        let first = records[0].sequence.0;
+    while reader.next_batch().unwrap().is_some() {
+        let first = reader.batch()[0].sequence.0;
         found.extend(reader.marks().map(|mark| (first, mark)));
     }
+    assert!(reader.batch().is_empty() && reader.marks().next().is_none(), "there is no batch at the end");
     found
 }
 
