@@ -5,7 +5,6 @@ use super::disk::{Death, Disk, Faults};
 use super::outputs::{self, CORES, Outputs};
 use crate::checkpoint::{CheckpointMark, Checkpoints, boundaries_on, headers, store_on};
 use crate::compact::compact_on;
-use crate::defence::{Defence, without};
 use crate::directory::Catalog;
 use crate::fault::{OpenError, ReadError};
 use crate::helper::Helper;
@@ -23,11 +22,9 @@ use tickcore_book::{Event, InstrumentId, Kind, OrderId, Sequence, TimestampNs};
 
 /// Seeds of a usual test run; `TICKCORE_JOURNAL_SEEDS` asks for more, `TICKCORE_JOURNAL_SEED` for a single one.
 const SEEDS: u64 = 2_000;
-/// Seeds within which each control has to be caught.
-const CONTROL_SEEDS: u64 = 30_000;
-/// Turns within which a writer on a medium that is alive gets anything done.
 /// Turns after which a helper that does every job at once has none left.
 const JOBS_TURNS: u32 = 40;
+/// Turns within which a writer on a medium that is alive gets anything done.
 const TURNS_MAX: u32 = 5_000;
 
 /// What the medium may do in a run.
@@ -41,7 +38,7 @@ enum Character {
     Damaging,
 }
 
-fn event(number: u64) -> Event {
+pub(super) fn event(number: u64) -> Event {
     // Times go back now and then, as clocks do.
     let time = if number.is_multiple_of(97) { number / 2 } else { number };
     let mut event = Event::new(Kind::Add, InstrumentId(number as u32 % 5 + 1), TimestampNs(time));
@@ -51,7 +48,7 @@ fn event(number: u64) -> Event {
 }
 
 /// What a checkpoint of this sequence holds.
-fn state(sequence: u64) -> Vec<u8> {
+pub(super) fn state(sequence: u64) -> Vec<u8> {
     let mut random = Random::new(sequence);
     let length = random.below(20_000);
     (0..length).map(|_| random.next() as u8).collect()
@@ -77,7 +74,7 @@ struct Run {
 }
 
 /// What a run was about to check when the journal broke its word.
-type Broken = String;
+pub(super) type Broken = String;
 
 impl Run {
     fn new(seed: u64) -> Self {
@@ -607,7 +604,7 @@ impl Run {
 }
 
 /// Runs a seed and says how it broke, if it did.
-fn broken(seed: u64) -> Option<Broken> {
+pub(super) fn broken(seed: u64) -> Option<Broken> {
     match catch_unwind(AssertUnwindSafe(|| Run::new(seed).run())) {
         Ok(result) => result.err(),
         Err(panic) => {
@@ -645,51 +642,6 @@ fn the_journal_keeps_its_word_whatever_the_medium_does() {
 }
 
 #[test]
-fn every_defence_that_is_taken_out_is_missed() {
-    let previous = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| ()));
-    let mut unnoticed = Vec::new();
-    for defence in [
-        Defence::PayloadChecksum,
-        Defence::HeaderChecksum,
-        Defence::DurableAfterSync,
-        Defence::ThroughBehindDurable,
-        Defence::WrittenInOrder,
-        Defence::Poison,
-        Defence::HeaderBeforeFrames,
-        Defence::NameBeforeUse,
-        Defence::FooterAfterFrames,
-        Defence::DurableClaims,
-        Defence::DurablePlaces,
-        Defence::OutputsGoOn,
-        Defence::OutputsCovered,
-        Defence::FooterBeforeCut,
-        Defence::ShortWrites,
-        Defence::DiskNotCache,
-        Defence::ReleaseBeforeRemoval,
-        Defence::CopyBeforeRemoval,
-        Defence::SealBeforeAside,
-        Defence::CopyBeforeCut,
-        Defence::DurableCopyBeforeCut,
-        Defence::CheckpointBeforeName,
-        Defence::CheckpointName,
-        Defence::CheckpointChecksum,
-        Defence::KeptForCheckpoint,
-    ] {
-        // A run that only hangs shows nothing of what the defence is for.
-        let is_hanging = |how: &Broken| how.contains("waits for ever") || how.contains("no progress");
-        let find = |seed| broken(seed).filter(|how| !is_hanging(how)).map(|how| (seed, how));
-        let caught = without(Some(defence), || (0..CONTROL_SEEDS).find_map(find));
-        match caught {
-            Some((seed, how)) => eprintln!("without {defence:?}: seed {seed}: {how}"),
-            None => unnoticed.push(defence),
-        }
-    }
-    std::panic::set_hook(previous);
-    assert!(unnoticed.is_empty(), "nobody misses {unnoticed:?} in {CONTROL_SEEDS} seeds");
-}
-
-#[test]
 fn a_medium_that_cannot_be_read_is_not_called_no_journal() {
     let disk = Disk::new(Random::new(1));
     let resumed = || Writer::resume_on(&disk.medium(), Options::default()).map(|_| ());
@@ -701,88 +653,4 @@ fn a_medium_that_cannot_be_read_is_not_called_no_journal() {
     disk.die_after(0);
     let unread = resumed();
     assert!(matches!(unread, Err(ResumeError::Recover(RecoverError::Io { .. }))), "{unread:?}");
-}
-
-/// Two runs that went on from copies of one journal write segments of the same names, numbers, epochs and sequences. Only
-/// the chain tells that a segment of the one does not follow the other.
-#[test]
-fn a_segment_of_a_forked_copy_is_told_by_the_chain() {
-    let disks = [Disk::new(Random::new(1)), Disk::new(Random::new(1))];
-    for (fork, disk) in disks.iter().enumerate() {
-        let medium = disk.medium();
-        let small =
-            Options { segment_bytes: 3 * 4096, frame_bytes: 4096, staging_bytes: 64 << 10, ..Options::default() };
-        let mut writer = Writer::create_on(&medium, small, Metadata::default(), |storage| storage).unwrap();
-        for number in 1..=400 {
-            let mut event = event(number);
-            event.reference ^= fork as u64 * u64::from(number > 30);
-            while writer.room() == 0 {
-                writer.poll().unwrap();
-            }
-            writer.append(Sequence(number), &event).unwrap();
-        }
-        writer.finish().unwrap();
-    }
-    let count = |disk: &Disk| verify_on(&disk.medium(), |_| ()).unwrap().damages.len();
-    assert_eq!((count(&disks[0]), count(&disks[1])), (0, 0));
-    let [ours, theirs] = disks.map(|disk| disk.medium());
-    let name = "segment-000003.tcj";
-    let file = theirs.open(name, crate::medium::Access::Read).unwrap();
-    let mut bytes = vec![0; file.length().unwrap() as usize];
-    file.read_at(&mut bytes, 0).unwrap();
-    ours.open(name, crate::medium::Access::Write).unwrap().write_all_at(&bytes, 0).unwrap();
-    let damages = verify_on(&ours, |_| ()).unwrap().damages;
-    assert!(damages.iter().any(|damage| matches!(damage.fault, crate::Fault::ChainBroken { .. })), "{damages:?}");
-    let damages = without(Some(Defence::Chain), || verify_on(&ours, |_| ()).unwrap().damages);
-    assert!(damages.is_empty(), "the control: nothing else tells, {damages:?}");
-}
-
-/// A run that was finished, and another behind it whose files somebody lost: what is left ends in good order, and only a
-/// checkpoint tells.
-#[test]
-fn a_checkpoint_tells_that_the_last_segments_are_gone() {
-    let disk = Disk::new(Random::new(1));
-    let medium = disk.medium();
-    let small = Options { segment_bytes: 8 * 4096, frame_bytes: 4096, staging_bytes: 64 << 10, ..Options::default() };
-    let append = |writer: &mut Writer, to: u64| {
-        for number in writer.next_sequence().0..=to {
-            while writer.room() == 0 {
-                writer.poll().unwrap();
-            }
-            writer.append(Sequence(number), &event(number)).unwrap();
-        }
-    };
-    let mut writer = Writer::create_on(&medium, small.clone(), Metadata::default(), |storage| storage).unwrap();
-    append(&mut writer, 50);
-    writer.finish().unwrap();
-    let (mut writer, _) = Writer::resume_on(&medium, small.clone()).unwrap();
-    append(&mut writer, 90);
-    writer.finish().unwrap();
-    let end = *boundaries_on(&medium).unwrap().last().unwrap();
-    assert_eq!(end.sequence, Sequence(90));
-    store_on(medium.as_ref(), &end, &state(90), |_| ()).unwrap();
-    assert!(verify_on(&medium, |_| ()).unwrap().is_intact());
-    medium.remove("segment-000002.tcj").unwrap();
-
-    let behind = crate::Fault::BehindCheckpoint { sequence: Sequence(90) };
-    let read = || {
-        let mut reader = Reader::open_on(&medium, Stream::INPUTS, Start::Beginning).unwrap();
-        loop {
-            match reader.next_batch() {
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(reader.next_sequence()),
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-    };
-    let is_found = || verify_on(&medium, |_| ()).unwrap().damages.iter().any(|damage| damage.fault == behind);
-    assert!(is_found() && read().is_err_and(|error| error.contains("a checkpoint states that records up to 90")));
-    let mut checkpoints = Checkpoints::open_on(&medium).unwrap();
-    assert_eq!(checkpoints.take_newest(), None, "what is beyond the end is of no use");
-    assert!(checkpoints.passed_over()[0].to_string().contains("the journal ends at 50"), "{checkpoints:?}");
-    let refused = Writer::resume_on(&medium, small.clone()).err().map(|error| error.to_string());
-    assert!(refused.is_some_and(|refused| refused.contains("were durable: put the files")));
-    without(Some(Defence::CheckpointClaims), || {
-        assert!(!is_found() && read() == Ok(Sequence(51)), "the control: nothing else tells");
-    });
 }
