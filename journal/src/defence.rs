@@ -35,6 +35,8 @@ pub(crate) enum Defence {
     OutputsGoOn,
     /// Recovery removes the last file first.
     LastFileFirst,
+    /// Recovery makes durable that files are gone which a recovery before it removed.
+    NamesBeforeSeal,
     /// Recovery makes the footer durable before it cuts the file.
     FooterBeforeCut,
     /// A short write is gone on with.
