@@ -13,6 +13,8 @@ pub(crate) enum Defence {
     Chain,
     /// `durable` moves only when a sync has succeeded.
     DurableAfterSync,
+    /// Nor does that of outputs move further than that sync covers.
+    OutputsCovered,
     /// A frame is written through only where everything before it is durable.
     ThroughBehindDurable,
     /// `written` stops before the first write that is not done.
@@ -27,8 +29,14 @@ pub(crate) enum Defence {
     FooterAfterFrames,
     /// What stands behind a bad frame can show that it was durable.
     DurableClaims,
+    /// It can show so of a frame of any stream, and not of inputs alone.
+    DurablePlaces,
+    /// A segment has to go on where the outputs of the one before ended, and not the inputs alone.
+    OutputsGoOn,
     /// Recovery removes the last file first.
     LastFileFirst,
+    /// Recovery makes durable that files are gone which a recovery before it removed.
+    NamesBeforeSeal,
     /// Recovery makes the footer durable before it cuts the file.
     FooterBeforeCut,
     /// A short write is gone on with.
