@@ -6,6 +6,7 @@
 
 use crate::journal_core::{JournalConfig, JournalError};
 use crate::outcome::Outcome;
+use crate::outputs::OutputConfig;
 use crate::pace::Pace;
 use crate::pin::{Cores, PinError};
 use crate::restart::{LoadedCheckpoint, RestartError};
@@ -56,6 +57,8 @@ pub struct Config {
     pub keeps_digests: bool,
     /// Service time is measured for one event in so many; 0 for none.
     pub latency_sample_interval: u32,
+    /// How what strategies send leaves their cores; `None` when it goes nowhere.
+    pub outputs: Option<OutputConfig>,
     /// Where events are journaled, if they are.
     pub journal: Option<JournalConfig>,
     /// Segments that are sealed between two checkpoints, which a thread of its own makes beside a journaled run; `None` for
@@ -93,6 +96,7 @@ impl Default for Config {
             is_strict: false,
             keeps_digests: false,
             latency_sample_interval: 64,
+            outputs: None,
             journal: None,
             checkpoint_every: None,
             start: None,

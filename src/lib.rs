@@ -13,6 +13,7 @@ pub use tickcore_feed as feed;
 pub use tickcore_journal as journal;
 pub use tickcore_latency as latency;
 
+mod arrivals;
 mod book_core;
 pub mod checkpoint;
 mod control;
@@ -28,6 +29,8 @@ mod loops;
 pub mod machine;
 mod meter;
 pub mod outcome;
+mod output_port;
+pub mod outputs;
 pub mod pace;
 pub mod pin;
 mod probes;
@@ -44,6 +47,7 @@ pub mod timeline;
 pub mod topology;
 mod warm_up;
 
+pub use arrivals::ArrivalFaults;
 pub use book_core::StrictAnomaly;
 pub use journal_core::{JournalConfig, JournalError, start_helper, start_helper_on};
 pub use journal_policy::{JournalPolicy, OnFailure};

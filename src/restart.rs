@@ -198,6 +198,8 @@ pub(crate) struct Restart {
     pub(crate) base: Sequence,
     /// Segments that were sealed when the journal was recovered.
     pub(crate) sealed: Vec<String>,
+    /// The last event of an earlier run of the same session, 0 when there was none.
+    pub(crate) seen: Sequence,
     /// What is to be said of it.
     pub(crate) notices: Vec<String>,
 }
@@ -244,7 +246,7 @@ impl Restart {
             Err(error) => return Err(JournalError::from(ResumeError::from(error)).into()),
         };
         let mut checkpoints = Checkpoints::open(dir).map_err(RestartError::from)?;
-        let mut restart = Self { sealed: recovery.sealed, ..Self::default() };
+        let mut restart = Self { sealed: recovery.sealed, seen: recovery.last_sequence, ..Self::default() };
         while restart.checkpoint.is_none()
             && let Some(checkpoint) = checkpoints.take_newest()
         {
@@ -333,6 +335,7 @@ impl<S: Strategy> BookCore<'_, '_, S> {
         self.common_anomalies = standing.common_anomalies;
         self.events = standing.sequence.get();
         self.is_within_transaction = standing.is_within_transaction;
+        self.outputs.begin_behind(standing.outputs.unwrap_or_default());
         self.is_live |= standing.highest_time >= self.from;
         Ok(())
     }

@@ -1,21 +1,24 @@
 //! Stamps on a core that keeps books.
 
 use super::{RingStamps, SERVICE, Samples, Sampling, StageName, TICK_TO_BBO, stage};
-use tickcore_book::Sequence;
+use crate::arrivals::{ArrivalFaults, Arrivals};
+use tickcore_book::{Event, Sequence};
 use tickcore_latency::stages::StageRecorder;
 use tickcore_latency::{Clock, Origin, Ticks};
 
 /// Stages of a core that keeps books.
-pub(crate) const BOOK_STAGES: [StageName; 4] = [
-    stage(TICK_TO_BBO, "event due → BBO visible", Origin::Due),
+pub(crate) const BOOK_STAGES: [StageName; 5] = [
+    stage(TICK_TO_BBO, "event due, or received in a live run → BBO visible", Origin::Due),
     stage("taken_ns", "decoded, writing into the ring begins → apply begins", Origin::Part),
     stage(SERVICE, "apply begins → BBO visible", Origin::Work),
-    stage("strategy_ns", "BBO visible → strategy has returned, digests kept", Origin::Part),
+    stage("intent_ns", "BBO visible → the event's first intent stands in the output ring", Origin::Part),
+    stage("strategy_ns", "BBO visible, or the intent in its ring → strategy has returned", Origin::Part),
 ];
 const DUE_TO_BBO: usize = 0;
 const TAKEN: usize = 1;
 const APPLIED: usize = 2;
-const CALLED: usize = 3;
+const SENT: usize = 3;
+const CALLED: usize = 4;
 
 /// A sampled event from the ring on.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +26,8 @@ struct Applied {
     came: Ticks,
     begun: Ticks,
     visible: Ticks,
+    /// `None` when it sent nothing.
+    sent: Option<Ticks>,
     called: Ticks,
 }
 
@@ -50,6 +55,8 @@ pub(crate) struct BookProbe<'r> {
     samples: Samples<Applied>,
     /// Whether every event has a time at which it is due.
     is_paced: bool,
+    /// In a live run, of which every event has a time at which it was received.
+    arrivals: Option<Arrivals<'r>>,
     /// When the events at hand were decoded on this core, if they came without a ring.
     decoded: Ticks,
     /// Whether nothing stands between decoding an event that comes alone and applying it.
@@ -66,8 +73,13 @@ impl<'r> BookProbe<'r> {
         is_paced: bool,
     ) -> Self {
         let shares_stamp = is_paced && stamps.is_none();
-        let (samples, decoded) = (Samples::new(Applied::default()), Ticks::default());
-        Self { clock, sampling, recorder, stamps, samples, is_paced, decoded, shares_stamp }
+        let (samples, decoded, arrivals) = (Samples::new(Applied::default()), Ticks::default(), None);
+        Self { clock, sampling, recorder, stamps, samples, is_paced, arrivals, decoded, shares_stamp }
+    }
+
+    /// Measures every event from when it was received, in a live run.
+    pub(crate) fn with_arrivals(self, arrivals: Option<Arrivals<'r>>) -> Self {
+        Self { arrivals, ..self }
     }
 
     /// For a dry run: stamps nothing.
@@ -75,10 +87,10 @@ impl<'r> BookProbe<'r> {
         Self::new(clock, Sampling::one_in(0), None, None, false)
     }
 
-    /// Whether every event is measured from when it was due.
+    /// Whether every event is measured from when it was due or received.
     #[inline]
-    pub(crate) const fn is_paced(&self) -> bool {
-        self.is_paced
+    pub(crate) const fn takes_all(&self) -> bool {
+        self.is_paced || self.arrivals.is_some()
     }
 
     /// The events that are applied next were decoded on this core then.
@@ -111,11 +123,11 @@ impl<'r> BookProbe<'r> {
         Visible { came, begun, at }
     }
 
-    /// The strategy has returned from a sampled event: the stamp.
+    /// The strategy has returned from a sampled event, whose first intent was `sent` then: the stamp.
     #[inline]
-    pub(crate) fn called(&mut self, Visible { came, begun, at: visible }: Visible) -> Ticks {
+    pub(crate) fn called(&mut self, Visible { came, begun, at: visible }: Visible, sent: Option<Ticks>) -> Ticks {
         let called = self.clock.now();
-        self.samples.add(Applied { came, begun, visible, called });
+        self.samples.add(Applied { came, begun, visible, sent, called });
         called
     }
 
@@ -126,7 +138,10 @@ impl<'r> BookProbe<'r> {
         let came = samples.iter().filter(|one| one.came != Applied::AT_ONCE);
         recorder.record_all(TAKEN, came.map(|one| clock.ns_between(one.came, one.begun)));
         recorder.record_all(APPLIED, samples.iter().map(|one| clock.ns_between(one.begun, one.visible)));
-        recorder.record_all(CALLED, samples.iter().map(|one| clock.ns_between(one.visible, one.called)));
+        let sent = samples.iter().filter_map(|one| Some((one.visible, one.sent?)));
+        recorder.record_all(SENT, sent.map(|(visible, sent)| clock.ns_between(visible, sent)));
+        let last = |one: &Applied| one.sent.unwrap_or(one.visible);
+        recorder.record_all(CALLED, samples.iter().map(|one| clock.ns_between(last(one), one.called)));
     }
 
     /// The BBO of an event of a paced run became visible so long after the event was due.
@@ -137,9 +152,27 @@ impl<'r> BookProbe<'r> {
         }
     }
 
+    /// Whether every event is measured from when it was received.
+    #[inline]
+    pub(crate) const fn is_live(&self) -> bool {
+        self.arrivals.is_some()
+    }
+
+    /// The BBO of an event of a live run was visible then.
+    #[inline]
+    pub(crate) fn came_through_live(&mut self, event: &Event, visible: Ticks) {
+        if let Some(arrivals) = &mut self.arrivals
+            && let Some(received) = arrivals.of(event)
+            && let Some(latency_ns) = arrivals.ns_until(received, visible)
+        {
+            self.came_through(latency_ns);
+        }
+    }
+
     /// A batch is done, or there was none: what was recorded can be collected.
     #[inline]
     pub(crate) fn turn(&mut self) {
+        self.arrivals.iter_mut().for_each(Arrivals::refresh);
         let is_asked = self.recorder.as_ref().is_some_and(StageRecorder::is_asked);
         if is_asked || self.samples.are_many() {
             self.record_samples();
@@ -149,9 +182,10 @@ impl<'r> BookProbe<'r> {
         }
     }
 
-    /// Leaves what was recorded to the collector.
-    pub(crate) fn close(mut self) {
+    /// Leaves what was recorded to the collector, and says what it could not count from.
+    pub(crate) fn close(mut self) -> ArrivalFaults {
         self.record_samples();
         self.recorder.into_iter().for_each(|recorder| recorder.close(self.clock));
+        self.arrivals.map(|arrivals| arrivals.faults).unwrap_or_default()
     }
 }

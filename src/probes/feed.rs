@@ -1,25 +1,30 @@
 //! Stamps on the core that takes events from the source.
 
 use super::{RingStamps, Samples, Sampling, StageName, stage};
+use crate::arrivals::{ArrivalFaults, Arrivals};
 use crate::control::Control;
 use tickcore_book::{Event, Sequence, TimestampNs};
 use tickcore_latency::stages::StageRecorder;
 use tickcore_latency::{Clock, Origin, Ticks};
 
 /// Stages of the core that takes events from the source.
-pub(crate) const FEED_STAGES: [StageName; 3] = [
+pub(crate) const FEED_STAGES: [StageName; 4] = [
+    stage("received_ns", "received, by the source's clock → taken up by the core that decodes", Origin::Part),
     stage("taken_up_ns", "event due → taken up by the core that decodes", Origin::Part),
     stage("decoded_ns", "taken up → decoded, with what was decoded together", Origin::Part),
     stage("published_ns", "decoded → room in the ring, writing begins", Origin::Part),
 ];
-const TAKEN_UP: usize = 0;
-const DECODED: usize = 1;
-const PUBLISHED: usize = 2;
+const RECEIVED: usize = 0;
+const TAKEN_UP: usize = 1;
+const DECODED: usize = 2;
+const PUBLISHED: usize = 3;
 
 /// Sampled events up to the ring whose stamps are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Fed {
     due: Option<Ticks>,
+    /// Of the machine's clock, in a live run.
+    received: Option<u64>,
     begun: Ticks,
     decoded: Ticks,
     /// `None` without a ring.
@@ -34,6 +39,8 @@ pub(crate) struct FeedProbe<'r> {
     sampling: Sampling,
     recorder: Option<StageRecorder>,
     stamps: Option<&'r RingStamps>,
+    /// In a live run.
+    arrivals: Option<Arrivals<'r>>,
     /// Stamps, and how many events have them.
     samples: Samples<(Fed, u64)>,
     from: TimestampNs,
@@ -58,7 +65,13 @@ impl<'r> FeedProbe<'r> {
     ) -> Self {
         let (begun, decoded, is_live) = (Ticks::default(), Ticks::default(), false);
         let samples = Samples::new((Fed::default(), 0));
-        Self { clock, control, sampling, recorder, stamps, samples, from, known, is_live, begun, decoded }
+        let arrivals = None;
+        Self { clock, control, sampling, recorder, stamps, arrivals, samples, from, known, is_live, begun, decoded }
+    }
+
+    /// Counts from when events were received as well, in a live run.
+    pub(crate) fn with_arrivals(self, arrivals: Option<Arrivals<'r>>) -> Self {
+        Self { arrivals, ..self }
     }
 
     /// For a dry run: stamps nothing.
@@ -121,7 +134,7 @@ impl<'r> FeedProbe<'r> {
     }
 
     fn keep(&mut self, first: Sequence, events: &[Event]) {
-        let Self { clock, samples, stamps, from, known, begun, decoded, is_live, .. } = self;
+        let Self { clock, samples, stamps, arrivals, from, known, begun, decoded, is_live, .. } = self;
         let (begun, decoded) = (*begun, *decoded);
         let event_of = |sequence: u64| &events[(sequence - first.get()) as usize];
         let entered = |sequence: u64| stamps.map(|stamps| stamps.get(sequence));
@@ -132,11 +145,17 @@ impl<'r> FeedProbe<'r> {
         if let Some((start, schedule)) = self.control.schedule() {
             for sequence in sampled {
                 let due = clock.after(*start, schedule.due_ns(event_of(sequence).exchange_time, sequence));
-                samples.add((Fed { due: Some(due), begun, decoded, entered: entered(sequence) }, 1));
+                let received = arrivals.as_mut().and_then(|arrivals| arrivals.of(event_of(sequence)));
+                samples.add((Fed { due: Some(due), received, begun, decoded, entered: entered(sequence) }, 1));
+            }
+        } else if let Some(arrivals) = arrivals {
+            for sequence in sampled {
+                let received = arrivals.of(event_of(sequence));
+                samples.add((Fed { due: None, received, begun, decoded, entered: entered(sequence) }, 1));
             }
         } else {
             // Unless the ring was full meanwhile, all of them went into it at once.
-            let mut together = (Fed { due: None, begun, decoded, entered: None }, 0);
+            let mut together = (Fed { due: None, received: None, begun, decoded, entered: None }, 0);
             for sequence in sampled {
                 let entered = entered(sequence);
                 if entered != together.0.entered {
@@ -153,7 +172,8 @@ impl<'r> FeedProbe<'r> {
     #[inline(never)]
     fn record(&mut self) {
         let Some(recorder) = &mut self.recorder else { return };
-        for &(Fed { due, mut begun, mut decoded, entered }, count) in self.samples.take() {
+        self.arrivals.iter_mut().for_each(Arrivals::refresh);
+        for &(Fed { due, received, mut begun, mut decoded, entered }, count) in self.samples.take() {
             if count == 0 {
                 continue;
             }
@@ -163,7 +183,14 @@ impl<'r> FeedProbe<'r> {
                 begun = begun.max(due);
                 decoded = decoded.max(begun);
             }
-            recorder.record_repeated(DECODED, self.clock.ns_between(begun, decoded), count);
+            let mut decoded_ns = self.clock.ns_between(begun, decoded);
+            if let (Some(received), Some(arrivals)) = (received, &mut self.arrivals)
+                && let Some(taken) = arrivals.ns_until_either(received, begun, decoded)
+            {
+                recorder.record(RECEIVED, taken.waited_ns);
+                decoded_ns = taken.decoded_ns.unwrap_or(decoded_ns);
+            }
+            recorder.record_repeated(DECODED, decoded_ns, count);
             if let Some(entered) = entered {
                 recorder.record_repeated(PUBLISHED, self.clock.ns_between(decoded, entered), count);
             }
@@ -176,10 +203,11 @@ impl<'r> FeedProbe<'r> {
         self.turn();
     }
 
-    /// Leaves what was recorded to the collector.
-    pub(crate) fn close(mut self) {
+    /// Leaves what was recorded to the collector, and says what it could not count from.
+    pub(crate) fn close(mut self) -> ArrivalFaults {
         self.record();
         self.recorder.into_iter().for_each(|recorder| recorder.close(self.clock));
+        self.arrivals.map(|arrivals| arrivals.faults).unwrap_or_default()
     }
 }
 
@@ -194,7 +222,7 @@ mod tests {
     fn samples_are_recorded_together_and_none_is_lost() {
         let (clock, control) = (Clock::monotonic(), Control::new(0));
         let events = [Event::new(Kind::Delete, InstrumentId(1), TimestampNs(1)); 150];
-        let (recorder, collector) = stages::recorders(&["a_ns", "b_ns", "c_ns"], clock.now());
+        let (recorder, collector) = stages::recorders(&FEED_STAGES.map(|stage| stage.name), clock.now());
         let mut probe =
             FeedProbe::new(&clock, &control, Sampling::one_in(1), Some(recorder), None, TimestampNs(0), Sequence(40));
         probe.begin();
@@ -203,6 +231,6 @@ mod tests {
         probe.close();
         let stages = collector.drain().pop().map(|interval| interval.stages).unwrap_or_default();
         let counts: Vec<u64> = stages.iter().map(Distribution::count).collect();
-        assert_eq!(counts, [0, 110, 0], "neither paced nor through a ring, the first 40 known before");
+        assert_eq!(counts, [0, 0, 110, 0], "neither live nor paced nor through a ring, the first 40 known before");
     }
 }

@@ -2,12 +2,14 @@
 
 mod seats;
 
+use crate::arrivals::{Anchorage, Pilot, anchorage};
 use crate::checkpoint::{Account, Beside};
 use crate::control::{Control, Supervision};
 use crate::engine::{Config, EngineError, Progress};
 use crate::feed_core::FeedEnd;
 use crate::machine;
-use crate::outcome::{BooksOutcome, CoreOutcome, End, MachineOutcome, Outcome};
+use crate::outcome::{BooksOutcome, CoreOutcome, End, LiveOutcome, MachineOutcome, Outcome};
+use crate::outputs::OutputRings;
 use crate::pace::Pace;
 use crate::pin::{Cores, started_on};
 use crate::probes::{BOOK_STAGES, FEED_STAGES, JOURNAL_STAGES, JournalProbe, RingStamps, Sampling, StageName, cost_ns};
@@ -20,14 +22,14 @@ use crate::threads::{Joined, Spawner};
 use crate::timeline::{Moment, Timeline};
 use crate::topology::{Plan, Role};
 use crate::warm_up::WarmUpError;
-use seats::{BookEnd, FeedResult, JournalEnd, Measuring, Seat};
+use seats::{BookEnd, BookSeat, FeedResult, JournalEnd, Measuring, Seat};
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 use tickcore_book::Sequence;
-use tickcore_feed::ring::{Reader as RingReader, Ring};
+use tickcore_feed::ring::Ring;
 use tickcore_feed::source::Source;
 use tickcore_journal::CheckpointMark;
 use tickcore_latency::stages::StageRecorder;
@@ -59,6 +61,8 @@ pub(crate) struct Run<'r> {
     control: Control,
     /// Where the books begin.
     restart: OnceLock<Restart>,
+    /// What tells how long ago events arrived, in a live run.
+    anchorage: OnceLock<Anchorage>,
     /// How far checkpoints reach that are made beside the run.
     mark: CheckpointMark,
     /// How long the slowest book core took to go on from a checkpoint.
@@ -88,8 +92,8 @@ impl<'r> Run<'r> {
     pub(crate) fn new(config: &'r Config, plan: &'r Plan, board: &'r Board, clock: &'r Clock) -> Self {
         let control = Control::new(plan.threads.len());
         let (restart, mark, account) = (OnceLock::new(), CheckpointMark::default(), Account::default());
-        let restart_ns = AtomicU64::new(0);
-        Self { config, plan, board, clock, control, restart, mark, restart_ns, account }
+        let (anchorage, restart_ns) = (OnceLock::new(), AtomicU64::new(0));
+        Self { config, plan, board, clock, control, restart, anchorage, mark, restart_ns, account }
     }
 
     pub(crate) fn start<R: Source + Send, S: Strategy>(
@@ -107,32 +111,41 @@ impl<'r> Run<'r> {
         let sampling = Sampling::one_in(self.config.latency_sample_interval);
         let stamps = (writer.is_some() && !sampling.is_off()).then(|| RingStamps::new(self.config.ring_lines));
         let measuring = Measuring { sampling, stamps: stamps.as_ref() };
+        let is_live = source.is_live();
+        if is_live {
+            self.anchorage.get_or_init(|| anchorage(self.clock));
+        }
         let mut recordings = Recordings::new(self.clock.now());
         let feed_recorder = self.recorder(&mut recordings, self.seats(Role::Feed).next(), &FEED_STAGES, false);
         // In topology inline the core that has the books takes the events from the source.
         let inline_seat = self.seats(Role::Book).next().filter(|_| !has_feed);
         let inline_recorder = self.recorder(&mut recordings, inline_seat, &FEED_STAGES, false);
-        let mut books: Vec<(Seat<'_>, S, Option<RingReader>, Option<StageRecorder>)> = self
+        let mut books: Vec<BookSeat<'_, S>> = self
             .seats(Role::Book)
             .map(|seat| {
                 let strategy = make(Shard { number: seat.thread.shard, count });
-                let is_paced = self.config.pace != Pace::Max;
-                let recorder = self.recorder(&mut recordings, Some(seat), &BOOK_STAGES, is_paced);
-                (seat, strategy, has_feed.then(reader), recorder)
+                let takes_all = is_live || self.config.pace != Pace::Max;
+                let recorder = self.recorder(&mut recordings, Some(seat), &BOOK_STAGES, takes_all);
+                BookSeat { seat, strategy, reader: has_feed.then(reader), recorder, outlet: None }
             })
             .collect();
         let journal_recorder = self.recorder(&mut recordings, self.seats(Role::Journal).next(), &JOURNAL_STAGES, false);
         let probe_cost_ns = (!sampling.is_off()).then(|| cost_ns(self.clock));
-        let twin = if let [(_, strategy, ..)] = &books[..] { strategy.twin() } else { None };
-        let mut strategies: Vec<&mut S> = books.iter_mut().map(|(_, strategy, ..)| strategy).collect();
+        let twin = if let [book] = &books[..] { book.strategy.twin() } else { None };
+        let mut strategies: Vec<&mut S> = books.iter_mut().map(|book| &mut book.strategy).collect();
         let start = self.clock.now();
         let mut restart = Restart::of(self.config, &mut strategies)?;
         let found_ns = self.clock.ns_between(start, self.clock.now());
-        if self.beside().is_some() && twin.is_none() && !are_stateless(&strategies) {
+        if self.beside(false).is_some() && twin.is_none() && !are_stateless(&strategies) {
             restart.notices.push(
                 "checkpoints beside this run are without the state of its strategy: one that resumes it replays the session"
                     .to_owned(),
             );
+        }
+        if let Some(config) = &self.config.outputs {
+            let rings = OutputRings::new(config, count, false, restart.seen)?;
+            books.iter_mut().for_each(|book| book.outlet = Some(rings.outlet(book.seat.thread.shard)));
+            rings.hand_out(config);
         }
         self.restart.get_or_init(|| restart);
         thread::scope(|scope| {
@@ -150,17 +163,18 @@ impl<'r> Run<'r> {
             let mut inline_thread = None;
             let (mut source, mut writer) = (Some(source), writer);
             let mut inline_recorder = inline_recorder;
-            for (seat, strategy, reader, recorder) in books {
-                match (reader, source.take()) {
+            for mut book in books {
+                let seat = book.seat;
+                match (book.reader.take(), source.take()) {
                     (Some(reader), unused) => {
                         source = unused;
-                        let work = move || self.book_thread(seat, strategy, reader, measuring, recorder);
+                        let work = move || self.book_thread(book, reader, measuring);
                         book_threads.push(spawn.thread(seat.place, seat.thread, work)?);
                     }
                     (None, Some(source)) => {
                         let writer = writer.take();
-                        let recorders = (inline_recorder.take(), recorder);
-                        let work = move || self.inline_thread(seat, source, strategy, writer, measuring, recorders);
+                        let feed_recorder = inline_recorder.take();
+                        let work = move || self.inline_thread(book, source, writer, measuring, feed_recorder);
                         inline_thread = Some(spawn.thread(seat.place, seat.thread, work)?);
                     }
                     (None, None) => unreachable!("a topology without a feed thread has one book core"),
@@ -170,7 +184,7 @@ impl<'r> Run<'r> {
                 let work = move || self.feed_thread(seat, source, writer, measuring, feed_recorder);
                 feed_thread = Some(spawn.thread(seat.place, seat.thread, work)?);
             }
-            let beside = self.beside().map(|beside| {
+            let beside = self.beside(twin.is_some()).map(|beside| {
                 let thread = thread::Builder::new().name("tickcore-check".to_owned());
                 thread.spawn_scoped(scope, move || match twin {
                     Some(twin) => beside.run(twin),
@@ -255,6 +269,7 @@ impl<'r> Run<'r> {
     /// Waits until the threads are ready, gives the word to go, and waits until they end.
     fn attend(&self, mut recordings: Recordings, mut monitor: impl FnMut(Progress) -> ControlFlow<()>) -> Watched {
         let mut timeline = Timeline::new();
+        let mut pilot = self.anchorage.get().map(|anchorage| Pilot::new(self.clock, anchorage));
         let control = &self.control;
         let _supervision = Supervision(control);
         let mut go = true;
@@ -263,6 +278,7 @@ impl<'r> Run<'r> {
         }
         while go && !control.are_all_ready() {
             thread::park_timeout(MONITOR_INTERVAL);
+            pilot.iter_mut().for_each(Pilot::follow);
             let (bytes_touched, bytes) = control.bytes_touched();
             go = monitor(Progress::Preparing { bytes_touched, bytes }).is_continue() && !control.has_one_ended();
         }
@@ -283,6 +299,7 @@ impl<'r> Run<'r> {
             if threads.is_empty() {
                 return Watched { started_at, recordings, timeline };
             }
+            pilot.iter_mut().for_each(Pilot::follow);
             timeline.add(self.moment(started_at));
             turns += 1;
             if turns.is_multiple_of(TURNS_PER_INTERVAL) {
@@ -322,13 +339,14 @@ impl<'r> Run<'r> {
     }
 
     /// The thread that makes checkpoints, if one is to.
-    fn beside(&self) -> Option<Beside<'_>> {
+    fn beside(&self, has_strategy: bool) -> Option<Beside<'_>> {
         let (journal, every) = self.config.journal.as_ref().zip(self.config.checkpoint_every)?;
         Some(Beside {
             dir: &journal.dir,
             capacity: self.config.capacity,
             every,
             is_sharded: self.seats(Role::Book).count() > 1,
+            has_strategy,
             mark: &self.mark,
             clock: self.clock,
             helpers: &self.plan.helpers,
@@ -372,9 +390,13 @@ impl<'r> Run<'r> {
         let huge_page_bytes = books.iter().map(|book| book.huge_page_bytes).max().unwrap_or(0);
         let mut cores: Vec<CoreOutcome> = feed.core.into_iter().collect();
         let mut strategies = Vec::with_capacity(books.len());
+        let mut outputs = Vec::with_capacity(books.len());
+        let mut live = LiveOutcome { received: feed.arrival_faults, ..LiveOutcome::default() };
         let mut all: Option<BooksOutcome> = None;
         for book in books {
             strategies.push(book.strategy);
+            outputs.push(book.outputs);
+            live.tick_to_bbo.add(&book.arrival_faults);
             cores.push(book.core);
             match &mut all {
                 None => all = Some(book.books),
@@ -393,6 +415,8 @@ impl<'r> Run<'r> {
             events,
             elapsed_ns,
             books,
+            outputs,
+            live: self.anchorage.get().map(|_| live),
             stages: recordings.finish(started_at, self.clock),
             probe_cost_ns,
             timeline: timeline.into_moments(),

@@ -1,6 +1,7 @@
 //! What each thread of a run does at its place, from set-up to what it hands back.
 
 use super::Run;
+use crate::arrivals::{ArrivalFaults, Arrivals};
 use crate::book_core::{BookCore, BookOptions};
 use crate::engine::{Config, EngineError};
 use crate::feed_core::{Admission, FeedCore, FeedEnd};
@@ -9,6 +10,7 @@ use crate::loops::{Gathered, Turning};
 use crate::machine;
 use crate::meter::Meter;
 use crate::outcome::{BooksOutcome, CoreOutcome, JournalOutcome};
+use crate::outputs::{CoreOutputs, OutputOutlet};
 use crate::pace::Pace;
 use crate::pin::{is_confined_to, pin_to};
 use crate::probes::{BookProbe, FeedProbe, JournalProbe, RingStamps, Sampling};
@@ -36,6 +38,19 @@ pub(super) struct BookEnd<S> {
     pub(super) huge_page_bytes: u64,
     pub(super) ended_at: Ticks,
     pub(super) core: CoreOutcome,
+    pub(super) outputs: CoreOutputs,
+    pub(super) arrival_faults: ArrivalFaults,
+}
+
+/// A thread that owns books, before it starts.
+pub(super) struct BookSeat<'r, S> {
+    pub(super) seat: Seat<'r>,
+    pub(super) strategy: S,
+    /// Of the ring that it reads, if it has not the source itself.
+    pub(super) reader: Option<RingReader>,
+    pub(super) recorder: Option<StageRecorder>,
+    /// Where its strategy's outputs go, if anywhere.
+    pub(super) outlet: Option<OutputOutlet>,
 }
 
 /// What the thread that owns the source hands back.
@@ -46,6 +61,7 @@ pub(super) struct FeedResult<R> {
     pub(super) ring_full_ns: u64,
     /// Events that were let in.
     pub(super) published: u64,
+    pub(super) arrival_faults: ArrivalFaults,
     /// The thread, where it is one of its own.
     pub(super) core: Option<CoreOutcome>,
 }
@@ -120,11 +136,13 @@ impl Run<'_> {
         let Measuring { sampling, stamps } = measuring;
         let known = self.restart().through();
         FeedProbe::new(self.clock, &self.control, sampling, recorder, stamps, self.config.from, known)
+            .with_arrivals(self.anchorage.get().map(Arrivals::new))
     }
 
     fn book_probe<'m>(&'m self, measuring: Measuring<'m>, recorder: Option<StageRecorder>) -> BookProbe<'m> {
         let Measuring { sampling, stamps } = measuring;
         BookProbe::new(self.clock, sampling, recorder, stamps, self.config.pace != Pace::Max)
+            .with_arrivals(self.anchorage.get().map(Arrivals::new))
     }
 
     fn book_options(&self, seat: Seat<'_>) -> BookOptions {
@@ -156,8 +174,13 @@ impl Run<'_> {
         Sequence(restart.through().get() - restart.base.get())
     }
 
-    /// Gives a book core what the run goes on from. What that does to counters is no part of the run.
-    fn prepare<'m, S: Strategy>(&'m self, core: &mut BookCore<'_, 'm, S>) -> Result<(), EngineError> {
+    /// Gives a book core what the run goes on from, then the way out for what its strategy sends. What the first does to counters is
+    /// no part of the run.
+    fn prepare<'m, S: Strategy>(
+        &'m self,
+        core: &mut BookCore<'_, 'm, S>,
+        outlet: Option<OutputOutlet>,
+    ) -> Result<(), EngineError> {
         let words: [AtomicU64; BLOCK_WORDS] = array::from_fn(|_| AtomicU64::new(0));
         let mut meter = Meter::new(self.clock, Slot::over(&words), 0);
         // It is no part of what is measured either.
@@ -165,6 +188,7 @@ impl Run<'_> {
         let start = self.clock.now();
         self.restart().prepare(core, &mut meter, || !self.control.is_stopped())?;
         core.probe = probe;
+        outlet.into_iter().for_each(|outlet| core.outputs.open(outlet));
         self.restart_ns.fetch_max(self.clock.ns_between(start, self.clock.now()), Relaxed);
         Ok(())
     }
@@ -172,13 +196,13 @@ impl Run<'_> {
     /// Topology `inline`: source, ring for the journal, books and strategy on one core.
     pub(super) fn inline_thread<R: Source, S: Strategy>(
         &self,
-        seat: Seat<'_>,
+        book: BookSeat<'_, S>,
         source: R,
-        strategy: S,
         mut writer: Option<RingWriter>,
         measuring: Measuring<'_>,
-        (feed_recorder, recorder): (Option<StageRecorder>, Option<StageRecorder>),
+        feed_recorder: Option<StageRecorder>,
     ) -> Result<(FeedResult<R>, BookEnd<S>), EngineError> {
+        let BookSeat { seat, strategy, recorder, outlet, .. } = book;
         self.pin(seat)?;
         let options = self.book_options(seat);
         let strategy = warm_up(self.turning(), &options, self.clock, strategy)?;
@@ -186,7 +210,7 @@ impl Run<'_> {
         let books = Books::new(&arena, self.config.capacity)?;
         let probe = self.book_probe(measuring, recorder);
         let mut core = BookCore::new(books, strategy, &options, probe, &self.control, self.clock);
-        self.prepare(&mut core)?;
+        self.prepare(&mut core, outlet)?;
         let mut feed = self.feed_core(source);
         let mut probe = self.feed_probe(measuring, feed_recorder);
         let mut meter = self.meter(seat);
@@ -203,10 +227,10 @@ impl Run<'_> {
         let ended_at = self.clock.now();
         let (ring_full_waits, ring_full_ns) = writer.as_ref().map_or((0, 0), full_of);
         drop(writer);
-        probe.close();
+        let arrival_faults = probe.close();
         let book = book_end(core, ended_at, seat, meter, delay);
-        let published = book.events;
-        let feed = FeedResult { source: feed.into_source(), end, ring_full_waits, ring_full_ns, published, core: None };
+        let (source, published) = (feed.into_source(), book.events);
+        let feed = FeedResult { source, end, ring_full_waits, ring_full_ns, published, arrival_faults, core: None };
         Ok((feed, book))
     }
 
@@ -232,20 +256,19 @@ impl Run<'_> {
         let (ring_full_waits, ring_full_ns) = full_of(&writer);
         let published = self.restart().base.get() + writer.last_sequence().get();
         drop(writer);
-        probe.close();
-        let core = Some(core_outcome(seat, meter, delay));
-        Ok(FeedResult { source: feed.into_source(), end, ring_full_waits, ring_full_ns, published, core })
+        let arrival_faults = probe.close();
+        let (source, core) = (feed.into_source(), Some(core_outcome(seat, meter, delay)));
+        Ok(FeedResult { source, end, ring_full_waits, ring_full_ns, published, arrival_faults, core })
     }
 
     /// Ring to books and strategy: all of them, or a share.
     pub(super) fn book_thread<S: Strategy>(
         &self,
-        seat: Seat<'_>,
-        strategy: S,
+        book: BookSeat<'_, S>,
         mut reader: RingReader,
         measuring: Measuring<'_>,
-        recorder: Option<StageRecorder>,
     ) -> Result<BookEnd<S>, EngineError> {
+        let BookSeat { seat, strategy, recorder, outlet, .. } = book;
         self.pin(seat)?;
         let options = self.book_options(seat);
         let strategy = warm_up(self.turning(), &options, self.clock, strategy)?;
@@ -254,7 +277,7 @@ impl Run<'_> {
         let mut gathered = Gathered::new(options.share.as_ref());
         let probe = self.book_probe(measuring, recorder);
         let mut core = BookCore::new(books, strategy, &options, probe, &self.control, self.clock);
-        self.prepare(&mut core)?;
+        self.prepare(&mut core, outlet)?;
         let mut meter = self.meter(seat);
         let delay = self.is_ready_and_go(seat, &mut meter);
         if delay.is_some() {
@@ -324,7 +347,7 @@ fn book_end<S: Strategy>(
     delay: Option<RunDelay>,
 ) -> BookEnd<S> {
     core.end();
-    core.probe.close();
+    let arrival_faults = core.probe.close();
     let books = &core.books;
     debug_assert_eq!(books.validate(), Ok(()), "the books' structure at the end of a run");
     let stale_instruments = match &core.share {
@@ -355,6 +378,8 @@ fn book_end<S: Strategy>(
         huge_page_bytes: machine::huge_page_bytes(),
         ended_at,
         core: core_outcome(seat, meter, delay),
+        arrival_faults,
+        outputs: core.outputs.outcome(seat.thread.shard),
         strategy: core.strategy,
     }
 }
