@@ -27,6 +27,10 @@ pub(crate) enum Defence {
     FooterAfterFrames,
     /// What stands behind a bad frame can show that it was durable.
     DurableClaims,
+    /// It can show so of a frame of any stream, and not of inputs alone.
+    DurablePlaces,
+    /// A segment has to go on where the outputs of the one before ended, and not the inputs alone.
+    OutputsGoOn,
     /// Recovery removes the last file first.
     LastFileFirst,
     /// Recovery makes the footer durable before it cuts the file.

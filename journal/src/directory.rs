@@ -4,11 +4,12 @@ use crate::checkpoint::{self, Stated};
 use crate::compact::{COMPACTED_EXTENSION, CompactedFile, NEW_EXTENSION};
 use crate::defence::{Defence, stands};
 use crate::fault::{Damage, Fault, OpenError};
-use crate::format::{BLOCK_BYTES, FrameHeader, SegmentFooter, SegmentHeader, SegmentIdentity, WRITE_UNIT_BYTES};
+use crate::format::{BLOCK_BYTES, FrameHeader, Place, SegmentFooter, SegmentHeader, SegmentIdentity, WRITE_UNIT_BYTES};
 use crate::helper::RECYCLED_EXTENSION;
 use crate::medium::{Access, Medium, MediumFile};
 use crate::memory::Block;
 use crate::released::{RELEASED_FILE, Released};
+use crate::stream::INPUT_STREAM;
 use crate::walk::Position;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -351,8 +352,10 @@ fn find_missing(first: (u64, Position), segments: &[Segment], damaged_numbers: &
 pub(crate) struct Survey {
     /// Valid frame headers.
     pub(crate) frame_count: u64,
-    /// The highest sequence that one of the frames or a footer says was durable.
+    /// The highest sequence of the inputs that one of the frames or a footer says was durable.
     pub(crate) durable: u64,
+    /// The furthest place up to which one of them says that all streams were.
+    pub(crate) durable_place: Place,
     /// The segment and first sequence that the first of them names.
     pub(crate) first: Option<(SegmentIdentity, u64)>,
     /// The highest number of a segment that any of them names.
@@ -471,17 +474,20 @@ impl Window {
                 Ok(frame) => {
                     let identity =
                         SegmentIdentity { journal: frame.journal, epoch: frame.epoch, number: frame.segment };
-                    Some((identity, frame.offset, frame.first_sequence, frame.durable_sequence, 1))
+                    let durable = if frame.stream == INPUT_STREAM { frame.durable_sequence } else { 0 };
+                    Some((identity, frame.offset, frame.first_sequence, durable, frame.durable_place(), 1))
                 }
-                Err(_) => SegmentFooter::read(unit)
-                    .ok()
-                    .map(|footer| (footer.identity(), footer.offset, footer.first_sequence, footer.last_sequence, 0)),
+                Err(_) => SegmentFooter::read(unit).ok().map(|footer| {
+                    let (identity, place) = (footer.identity(), footer.durable_place());
+                    (identity, footer.offset, footer.first_sequence, footer.last_sequence, place, 0)
+                }),
             };
-            if let Some((identity, stated_offset, first_sequence, durable, frame_count)) = found
+            if let Some((identity, stated_offset, first_sequence, durable, durable_place, frame_count)) = found
                 && expected.is_none_or(|expected| expected == identity && stated_offset == at)
             {
                 survey.frame_count += frame_count;
                 survey.durable = survey.durable.max(durable);
+                survey.durable_place = survey.durable_place.max(durable_place);
                 survey.first.get_or_insert((identity, first_sequence));
                 survey.highest_number = survey.highest_number.max(Some(identity.number));
                 survey.first_offset.get_or_insert(at);

@@ -1,6 +1,7 @@
 //! What can be wrong with a journal, and where.
 
 use crate::format::JournalId;
+use crate::stream::Stream;
 use std::path::PathBuf;
 use tickcore_book::Sequence;
 
@@ -78,6 +79,18 @@ pub enum Fault {
         /// Checksum that is stated.
         found: u64,
     },
+    /// A frame or segment does not go on where the outputs of a core ended.
+    #[error(
+        "record {found} of the {stream} stands where their {expected} must, or follows another frame than the one before it"
+    )]
+    OutputsBroken {
+        /// Whose.
+        stream: Stream,
+        /// The number that must come next.
+        expected: Sequence,
+        /// The number that stands there.
+        found: Sequence,
+    },
     /// The highest time of a frame is not that of its records.
     #[error("the highest time {stated} is stated, but the records have {found}")]
     HighestTime {
@@ -146,6 +159,7 @@ impl Fault {
                 | Self::Offset { .. }
                 | Self::SequenceBroken { .. }
                 | Self::ChainBroken { .. }
+                | Self::OutputsBroken { .. }
                 | Self::FooterMismatch
                 | Self::HighestTime { .. }
         )
@@ -160,7 +174,7 @@ pub struct Damage {
     pub file: String,
     /// Byte offset in that file.
     pub offset: u64,
-    /// The first sequence that cannot be had because of it; 0 when nothing tells.
+    /// The first sequence of the inputs that cannot be had because of it; 0 when nothing tells.
     pub sequence: Sequence,
     /// What is wrong.
     pub fault: Fault,

@@ -7,6 +7,9 @@
 use crate::checksum::Seed;
 use crate::defence::{Defence, stands};
 use crate::fault::Fault;
+use crate::mark::{FrameMark, LastMarks};
+use crate::stream::{INPUT_STREAM, OUTPUT_STREAMS_MAX, OutputEnds};
+use crate::walk::Position;
 use core::fmt;
 use core::mem::{offset_of, size_of};
 use tickcore_book::{Event, Sequence};
@@ -16,7 +19,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 compile_error!("the journal's format is little-endian, and records are used in place");
 
 /// The version of the format that this package writes.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// The oldest version that this package reads.
 pub const FORMAT_VERSION_MIN: u32 = 1;
 /// Every frame begins at a multiple of this many bytes and is padded to it; no such unit is written twice once durable.
@@ -25,7 +28,7 @@ pub const WRITE_UNIT_BYTES: u64 = 4096;
 pub const FRAME_BYTES_MAX: u32 = 16 << 20;
 /// The longest [`Metadata::input`](crate::Metadata::input), in bytes of UTF-8.
 pub const INPUT_BYTES_MAX: usize = 512;
-/// Channels that one frame header can name.
+/// Marks that one frame header can hold.
 pub const MARKS_MAX: usize = 7;
 
 pub(crate) const SEGMENT_MAGIC: [u8; 8] = *b"TCJSEGMT";
@@ -37,8 +40,8 @@ pub(crate) const FRAME_HEADER_BYTES: usize = size_of::<FrameHeader>();
 pub(crate) const FRAME_HEADER_RECORDS: usize = FRAME_HEADER_BYTES / RECORD_BYTES;
 /// Segment headers and footers fill exactly one write unit.
 pub(crate) const BLOCK_BYTES: u64 = 4096;
-/// Stream number of the inputs; 1 + n is for the outputs of core n.
-pub(crate) const INPUT_STREAM: u32 = 0;
+/// The first version with output streams, marks and durable places.
+const FIRST_WITH_STREAMS: u32 = 3;
 /// Record kind of [`Record`]: a sequence and an event.
 pub(crate) const EVENT_RECORDS: u32 = 1;
 /// Set in [`SegmentHeader::flags`] when exchange times count from midnight of an unnamed day.
@@ -71,14 +74,45 @@ impl fmt::Debug for JournalId {
     }
 }
 
-/// Where a venue's channel stood: enough to resume its feed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Mark {
-    /// The channel's number.
-    pub channel: u64,
-    /// The venue's own sequence.
-    pub venue_sequence: u64,
+/// A place in a journal. What is said of it holds for every frame that begins before; 0 when nothing is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    /// The segment's number.
+    pub(crate) segment: u64,
+    /// Byte offset in its file.
+    pub(crate) offset: u64,
+}
+
+/// Set in [`FrameHeader::durable_units`] when they count in the segment before the frame's own.
+const UNITS_OF_SEGMENT_BEFORE: u32 = 1 << 31;
+
+impl Place {
+    /// The start of a segment: all segments before it.
+    pub(crate) const fn start_of(segment: u64) -> Self {
+        Self { segment, offset: BLOCK_BYTES }
+    }
+
+    /// How a frame of `segment` states this place, or one before it: of places further back than the segment before, its
+    /// writer knows that they are durable.
+    pub(crate) fn to_units(self, segment: u64) -> u32 {
+        let units = (self.offset / WRITE_UNIT_BYTES).min(u64::from(UNITS_OF_SEGMENT_BEFORE - 1)) as u32;
+        if self.segment == segment {
+            units
+        } else if self.segment.wrapping_add(1) == segment {
+            UNITS_OF_SEGMENT_BEFORE | units
+        } else {
+            UNITS_OF_SEGMENT_BEFORE | 1
+        }
+    }
+
+    fn from_units(units: u32, segment: u64) -> Self {
+        let offset = u64::from(units & !UNITS_OF_SEGMENT_BEFORE) * WRITE_UNIT_BYTES;
+        match units {
+            0 => Self::default(),
+            units if units & UNITS_OF_SEGMENT_BEFORE != 0 => Self { segment: segment.wrapping_sub(1), offset },
+            _ => Self { segment, offset },
+        }
+    }
 }
 
 /// The first 256 bytes of a frame.
@@ -92,7 +126,9 @@ pub(crate) struct FrameHeader {
     pub(crate) frame_bytes: u32,
     pub(crate) record_count: u32,
     pub(crate) record_kind: u32,
+    /// 0 for the inputs, 1 + n for the outputs of core n.
     pub(crate) stream: u32,
+    /// In the stream.
     pub(crate) first_sequence: u64,
     /// Exchange times of the first and the last record.
     pub(crate) first_time: u64,
@@ -102,16 +138,16 @@ pub(crate) struct FrameHeader {
     pub(crate) segment: u64,
     /// Where in its segment the frame belongs, so that a misdirected write is seen.
     pub(crate) offset: u64,
-    /// What was durable when the frame was built.
+    /// What was durable of the stream when the frame was built.
     pub(crate) durable_sequence: u64,
     /// `header_checksum` of the stream's frame before this one, 0 at the very first.
     pub(crate) previous_checksum: u64,
     /// Of everything behind the header: records and padding.
     pub(crate) payload_checksum: u64,
     pub(crate) mark_count: u32,
-    /// 0.
-    pub(crate) reserved: u32,
-    pub(crate) marks: [Mark; MARKS_MAX],
+    /// The place up to which frames of all streams were durable, see [`Place::to_units`]; 0 before version 3.
+    pub(crate) durable_units: u32,
+    pub(crate) marks: [FrameMark; MARKS_MAX],
     /// The highest exchange time of the records; 0 in version 1.
     pub(crate) highest_time: u64,
     pub(crate) header_checksum: u64,
@@ -141,8 +177,13 @@ pub(crate) struct SegmentHeader {
     pub(crate) write_unit_bytes: u32,
     pub(crate) input_bytes: u32,
     pub(crate) input: [u8; INPUT_BYTES_MAX],
-    /// All 0. Room for what the other streams start from.
-    pub(crate) reserved: [u64; 431],
+    /// The place up to which frames of all streams were durable; 0 before version 3.
+    pub(crate) durable_segment: u64,
+    pub(crate) durable_offset: u64,
+    /// Where the outputs of each core take on; 0 before version 3.
+    pub(crate) outputs: OutputEnds,
+    /// All 0.
+    pub(crate) reserved: [u64; 301],
     pub(crate) header_checksum: u64,
 }
 
@@ -174,8 +215,12 @@ pub(crate) struct SegmentFooter {
     pub(crate) index_bytes: u32,
     /// The highest exchange time of the records; 0 in version 1.
     pub(crate) highest_time: u64,
+    /// Where the outputs of each core end; 0 before version 3.
+    pub(crate) outputs: OutputEnds,
+    /// The last places of the channels that have marks in the segment; 0 before version 3.
+    pub(crate) marks: LastMarks,
     /// All 0.
-    pub(crate) reserved: [u64; 494],
+    pub(crate) reserved: [u64; 173],
     pub(crate) footer_checksum: u64,
 }
 
@@ -184,7 +229,10 @@ const _: () = {
     assert!(size_of::<FrameHeader>() == 256 && offset_of!(FrameHeader, journal) == 56);
     assert!(offset_of!(FrameHeader, marks) == 128 && offset_of!(FrameHeader, header_checksum) == 248);
     assert!(size_of::<SegmentHeader>() == 4096 && offset_of!(SegmentHeader, header_checksum) == 4088);
+    assert!(offset_of!(SegmentHeader, durable_segment) == 640 && offset_of!(SegmentHeader, outputs) == 656);
     assert!(size_of::<SegmentFooter>() == 4096 && offset_of!(SegmentFooter, footer_checksum) == 4088);
+    assert!(offset_of!(SegmentFooter, outputs) == 136 && offset_of!(SegmentFooter, marks) == 1160);
+    assert!(size_of::<LastMarks>() == 1544 && size_of::<OutputEnds>() == 1024);
     assert!(BLOCK_BYTES == WRITE_UNIT_BYTES && FRAME_HEADER_BYTES.is_multiple_of(RECORD_BYTES));
 };
 
@@ -299,7 +347,8 @@ impl FrameHeader {
             return Err(Fault::NoFrame);
         }
         header.check()?;
-        if !is_known(header.version) || header.record_kind != EVENT_RECORDS || header.stream != INPUT_STREAM {
+        let streams_end = if header.version < FIRST_WITH_STREAMS { INPUT_STREAM } else { OUTPUT_STREAMS_MAX as u32 };
+        if !is_known(header.version) || header.record_kind != EVENT_RECORDS || header.stream > streams_end {
             return Err(Fault::Unsupported { version: header.version });
         }
         let capacity = (header.frame_bytes.saturating_sub(header.header_bytes)) as usize / RECORD_BYTES;
@@ -308,6 +357,7 @@ impl FrameHeader {
             || !u64::from(header.frame_bytes).is_multiple_of(WRITE_UNIT_BYTES)
             || header.record_count == 0
             || header.record_count as usize > capacity
+            || header.mark_count as usize > MARKS_MAX
         {
             return Err(Fault::Length { found: u64::from(header.frame_bytes) });
         }
@@ -317,6 +367,21 @@ impl FrameHeader {
     /// Refuses a header that belongs to another segment or to another place of this one.
     pub(crate) fn check_place(&self, expected: SegmentIdentity, offset: u64) -> Result<(), Fault> {
         check_place(self.identity(), self.offset, expected, offset)
+    }
+
+    /// Where its stream stands before it.
+    pub(crate) fn position(&self) -> Position {
+        Position { next_sequence: self.first_sequence, chain: self.previous_checksum }
+    }
+
+    /// Where its stream stands behind it.
+    pub(crate) fn end_position(&self) -> Position {
+        Position { next_sequence: self.last_sequence().wrapping_add(1), chain: self.header_checksum }
+    }
+
+    /// The place up to which it says that all was durable.
+    pub(crate) fn durable_place(&self) -> Place {
+        Place::from_units(self.durable_units, self.segment)
     }
 
     /// Number of the frame's last record.
@@ -350,6 +415,11 @@ impl SegmentHeader {
 
     pub(crate) fn identity(&self) -> SegmentIdentity {
         Checksummed::identity(self)
+    }
+
+    /// The place up to which it says that all was durable.
+    pub(crate) fn durable_place(&self) -> Place {
+        Place { segment: self.durable_segment, offset: self.durable_offset }
     }
 }
 
@@ -386,6 +456,11 @@ impl SegmentFooter {
     pub(crate) fn identity(&self) -> SegmentIdentity {
         Checksummed::identity(self)
     }
+
+    /// The place up to which it says that all was durable: where the frames end.
+    pub(crate) fn durable_place(&self) -> Place {
+        Place { segment: self.segment, offset: self.offset.saturating_sub(u64::from(self.index_bytes)) }
+    }
 }
 
 /// Whether this package reads a version.
@@ -396,4 +471,21 @@ fn is_known(version: u32) -> bool {
 /// The number of bytes that a frame of `record_count` records takes on disk.
 pub(crate) fn frame_bytes_for(record_count: usize) -> usize {
     (FRAME_HEADER_BYTES + record_count * RECORD_BYTES).next_multiple_of(WRITE_UNIT_BYTES as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_states_a_place_or_one_before_it() {
+        let place = |segment, offset| Place { segment, offset };
+        let stated = |place: Place, segment| Place::from_units(place.to_units(segment), segment);
+        for exact in [place(7, 4096), place(7, 40960), place(6, 4096), place(6, 1 << 40)] {
+            assert_eq!(stated(exact, 7), exact);
+        }
+        assert_eq!(stated(place(5, 40960), 7), Place::start_of(6), "all of segment 5");
+        assert!(stated(place(7, !4095), 7) < place(7, 1 << 43), "less than there is, where it has no room");
+        assert_eq!(Place::from_units(0, 7), Place::default());
+    }
 }

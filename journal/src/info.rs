@@ -2,12 +2,14 @@
 
 use crate::directory::Catalog;
 use crate::fault::{Damage, OpenError};
-use crate::format::{JournalId, Seal};
+use crate::format::{JournalId, Seal, SegmentFooter, SegmentHeader};
+use crate::mark::Mark;
 use crate::medium::DirectoryMedium;
 use crate::options::Metadata;
 use crate::reader::Tail;
 use crate::status::{Snapshot, Status};
-use crate::walk::{Position, Step, Tally, Verdict, Walk, judge};
+use crate::stream::{OUTPUT_STREAMS_MAX, Stream, StreamInfo};
+use crate::walk::{Positions, Step, Verdict, Walk, judge};
 use std::path::Path;
 use tickcore_book::{Sequence, TimestampNs};
 
@@ -20,14 +22,19 @@ pub struct Info {
     pub metadata: Metadata,
     /// Its segments, in order.
     pub segments: Vec<SegmentInfo>,
-    /// Records in all segments.
+    /// Records in all segments, of all streams.
     pub record_count: u64,
     /// Bytes of headers, frames and footers.
     pub bytes: u64,
-    /// First and last record, if there is one.
+    /// First and last record of the inputs, if there is one.
     pub sequences: Option<(Sequence, Sequence)>,
-    /// Exchange times of the first and last record, if there is one.
+    /// Exchange times of the first and last record of the inputs, if there is one.
     pub times: Option<(TimestampNs, TimestampNs)>,
+    /// What there is of each stream, the inputs first.
+    pub streams: Vec<StreamInfo>,
+    /// The last place of each channel that there is a mark of, by channel: enough to resume its feed. Of a segment with marks
+    /// of more than 64 channels those that came later are not known.
+    pub last_marks: Vec<Mark>,
     /// How it ends.
     pub tail: Tail,
     /// The damage that stood in the way of describing the rest, if any.
@@ -58,9 +65,9 @@ pub struct SegmentInfo {
     pub bytes: u64,
     /// Its frames.
     pub frame_count: u64,
-    /// Its records.
+    /// Its records, of all streams.
     pub record_count: u64,
-    /// First and last record, if there is one.
+    /// First and last record of the inputs, if there is one.
     pub sequences: Option<(Sequence, Sequence)>,
     /// Why it was sealed, or `None` if it is not.
     pub seal: Option<Seal>,
@@ -82,24 +89,20 @@ pub fn info(directory: impl AsRef<Path>) -> Result<Info, OpenError> {
         bytes: 0,
         sequences: None,
         times: None,
+        streams: Vec::new(),
+        last_marks: Vec::new(),
         tail: Tail::Sealed,
         damage: None,
         checkpoints: catalog.checkpoints.iter().map(|stated| Sequence(stated.sequence)).collect(),
         status: Status::open(directory).ok().map(|status| status.read()).filter(|found| found.journal == first.journal),
     };
+    let begin = Positions::of_header(&first);
+    let mut end_positions = begin;
     for (index, segment) in catalog.segments.iter().enumerate() {
         let header = &segment.header;
         if let Some(footer) = &segment.footer {
-            let tally = Tally {
-                frame_count: footer.frame_count,
-                record_count: footer.record_count,
-                first_time: footer.first_time,
-                last_time: footer.last_time,
-                highest_time: footer.highest_time,
-                digest: footer.digest,
-            };
-            let seal = Seal::from_number(footer.seal);
-            info.add(&segment.file, header.number, header.epoch, segment.length, &tally, header.first_sequence, seal);
+            info.add(&segment.file, header, segment.length, footer, Seal::from_number(footer.seal));
+            end_positions = Positions::of_footer(footer);
             continue;
         }
         let io_error = |cause| OpenError::Io { path: catalog.path(index), cause };
@@ -121,12 +124,14 @@ pub fn info(directory: impl AsRef<Path>) -> Result<Info, OpenError> {
                 }
             }
         };
-        let (offset, sequence) = (walk.offset, walk.position.next_sequence);
-        let (tally, file) = (walk.tally, segment.file.clone());
+        let (offset, sequence) = (walk.offset, walk.positions.inputs.next_sequence);
+        let file = segment.file.clone();
         let seal = end.as_ref().ok().and_then(|footer| Seal::from_number(footer.seal));
         let bytes = offset + end.as_ref().map_or(0, |footer| u64::from(footer.footer_bytes));
-        let first_sequence = Position::of_header(header).next_sequence;
-        info.add(&file, header.number, header.epoch, bytes, &tally, first_sequence, seal);
+        // What a footer would say, if there is none.
+        let footer = walk.tally.footer(header, offset, 0, &walk.positions, Seal::Recovered);
+        info.add(&file, header, bytes, &footer, seal);
+        end_positions = walk.positions;
         if let Err(verdict) = end {
             match verdict {
                 Verdict::Continues => continue,
@@ -141,37 +146,46 @@ pub fn info(directory: impl AsRef<Path>) -> Result<Info, OpenError> {
             break;
         }
     }
+    info.streams = streams(&begin, &end_positions);
     Ok(info)
 }
 
+/// What lies between two places, stream by stream.
+fn streams(begin: &Positions, end: &Positions) -> Vec<StreamInfo> {
+    let cores = (0..OUTPUT_STREAMS_MAX as u16).map(Stream::outputs_of);
+    let streams = std::iter::once(Stream::INPUTS).chain(cores).map(|stream| {
+        let (first, next) = (begin.of_stream(stream.number()), end.of_stream(stream.number()));
+        let record_count = next.next_sequence.saturating_sub(first.next_sequence);
+        let last = Sequence(next.next_sequence.wrapping_sub(1));
+        StreamInfo { stream, first: Sequence(first.next_sequence), last, record_count }
+    });
+    streams.filter(|info| info.record_count > 0).collect()
+}
+
 impl Info {
-    #[expect(clippy::too_many_arguments, reason = "one row, from a footer or from a walk")]
-    fn add(
-        &mut self,
-        file: &str,
-        number: u64,
-        epoch: u64,
-        bytes: u64,
-        tally: &Tally,
-        first_sequence: u64,
-        seal: Option<Seal>,
-    ) {
-        let last_sequence = Sequence(first_sequence.wrapping_add(tally.record_count).wrapping_sub(1));
-        let sequences = (tally.record_count > 0).then_some((Sequence(first_sequence), last_sequence));
+    fn add(&mut self, file: &str, header: &SegmentHeader, bytes: u64, footer: &SegmentFooter, seal: Option<Seal>) {
+        let has_inputs = footer.last_sequence.wrapping_add(1) > footer.first_sequence;
+        let sequences = has_inputs.then_some((Sequence(footer.first_sequence), Sequence(footer.last_sequence)));
         if let Some((first, last)) = sequences {
             self.sequences = Some((self.sequences.map_or(first, |(first, _)| first), last));
-            let first_time = self.times.map_or(TimestampNs(tally.first_time), |(first, _)| first);
-            self.times = Some((first_time, TimestampNs(tally.last_time)));
+            let first_time = self.times.map_or(TimestampNs(footer.first_time), |(first, _)| first);
+            self.times = Some((first_time, TimestampNs(footer.last_time)));
         }
-        self.record_count += tally.record_count;
+        for mark in footer.marks.iter() {
+            match self.last_marks.binary_search_by_key(&mark.channel, |found| found.channel) {
+                Ok(place) => self.last_marks[place] = mark,
+                Err(place) => self.last_marks.insert(place, mark),
+            }
+        }
+        self.record_count += footer.record_count;
         self.bytes += bytes;
         self.segments.push(SegmentInfo {
             file: file.to_owned(),
-            number,
-            epoch,
+            number: header.number,
+            epoch: header.epoch,
             bytes,
-            frame_count: tally.frame_count,
-            record_count: tally.record_count,
+            frame_count: footer.frame_count,
+            record_count: footer.record_count,
             sequences,
             seal,
         });

@@ -3,6 +3,7 @@
 //! A [`Writer`] takes one [`Record`] after the other, copies it into preallocated memory, and writes frames of records
 //! into preallocated segment files, with io_uring where the machine allows it. It has no thread of its own; its owner
 //! polls it. It tells two watermarks: `written` survives the death of the process, `durable` that of the machine.
+//! Beside these inputs a journal holds the outputs of cores, each a [`Stream`] with numbers of its own.
 //! A [`Reader`] gives the records back in place and checks everything on the way. [`verify`] lists all damage of a
 //! journal, [`recover`] puts one in order after a crash (and [`Writer::resume`] goes on behind it), [`info`] describes
 //! one. The format and its promises are in `docs/JOURNAL.md`.
@@ -42,6 +43,7 @@ mod format;
 mod helper;
 mod index;
 mod info;
+mod mark;
 mod medium;
 mod memory;
 mod options;
@@ -56,6 +58,7 @@ mod simulation;
 mod staging;
 mod status;
 mod storage;
+mod stream;
 mod verify;
 mod walk;
 mod writer;
@@ -67,11 +70,12 @@ pub use checkpoint::{
 pub use compact::{CompactError, Compaction, compact};
 pub use fault::{Damage, Fault, OpenError, ReadError};
 pub use format::{
-    FORMAT_VERSION, FORMAT_VERSION_MIN, FRAME_BYTES_MAX, INPUT_BYTES_MAX, JournalId, MARKS_MAX, Mark, Record, Seal,
+    FORMAT_VERSION, FORMAT_VERSION_MIN, FRAME_BYTES_MAX, INPUT_BYTES_MAX, JournalId, MARKS_MAX, Record, Seal,
     WRITE_UNIT_BYTES,
 };
 pub use helper::{Helper, HelperHandle, OnSealed, PREPARED_MAX};
 pub use info::{Info, SegmentInfo, info};
+pub use mark::Mark;
 pub use options::{
     Backend, Capacities, Metadata, Notice, OptionError, Options, REGISTERED_BYTES_MAX, Retention, SyncPolicy,
     WRITES_IN_FLIGHT_MAX, Watermarks,
@@ -82,5 +86,6 @@ pub use repair::{RepairStep, plan_repair, repair};
 pub use seek::Start;
 pub use status::{Snapshot, Status, WriterState};
 pub use storage::{PortableDisk, PortableThread};
+pub use stream::{OUTPUT_STREAMS_MAX, Stream, StreamInfo};
 pub use verify::{Progress, VerifyReport, verify};
 pub use writer::{AppendError, CreateError, ResumeError, StartError, WriteError, Writer, WriterStats};

@@ -4,6 +4,7 @@ use crate::checkpoint::CheckpointMark;
 use crate::format::{FLAG_TIMES_SINCE_MIDNIGHT, FRAME_BYTES_MAX, INPUT_BYTES_MAX, SegmentHeader, WRITE_UNIT_BYTES};
 use crate::helper::{HelperHandle, PREPARED_MAX};
 use crate::storage::PortableThread;
+use crate::stream::OUTPUT_STREAMS_MAX;
 use core::fmt;
 use core::time::Duration;
 use tickcore_book::{Sequence, TimestampNs};
@@ -124,6 +125,9 @@ pub struct Options {
     pub registered_bytes: usize,
     /// Writes under way at once, at most [`WRITES_IN_FLIGHT_MAX`]. Default 8.
     pub writes_in_flight: u32,
+    /// Cores whose outputs this writer takes, at most [`OUTPUT_STREAMS_MAX`]: those of the cores 0 up to it. Each can have one
+    /// frame of the staging open, beside the inputs' own. Default 0, which costs nothing.
+    pub output_streams: u16,
     /// How long a frame that does not fill its first 4096 bytes may wait for more records. Default 0: whenever no write
     /// is under way, what there is is written, which costs 4096 bytes each time. With the portable backend
     /// without a thread, which makes the caller wait for each write, any frame that is not full waits, and for 1 ms at least.
@@ -173,6 +177,7 @@ impl Default for Options {
             staging_bytes: 256 << 20,
             registered_bytes: REGISTERED_BYTES_MAX,
             writes_in_flight: 8,
+            output_streams: 0,
             linger: Duration::ZERO,
             sync: SyncPolicy::EveryGroup,
             index_interval_bytes: 1 << 20,
@@ -210,7 +215,9 @@ pub enum OptionError {
         least: u64,
     },
     /// See [`Options::staging_bytes`].
-    #[error("{found} bytes of staging: choose at least {least}, two frames and what segment headers need")]
+    #[error(
+        "{found} bytes of staging: choose at least {least}, two frames, one for each stream of outputs, and what segment headers need"
+    )]
     StagingBytes {
         /// What was asked for.
         found: usize,
@@ -222,6 +229,12 @@ pub enum OptionError {
     WritesInFlight {
         /// What was asked for.
         found: u32,
+    },
+    /// See [`Options::output_streams`].
+    #[error("outputs of {found} cores: choose at most {OUTPUT_STREAMS_MAX}")]
+    OutputStreams {
+        /// What was asked for.
+        found: u16,
     },
     /// See [`Metadata::input`].
     #[error("a description of the input of {found} bytes: shorten it to {INPUT_BYTES_MAX}")]
@@ -252,7 +265,11 @@ impl Options {
         if self.segment_bytes < least || !self.segment_bytes.is_multiple_of(WRITE_UNIT_BYTES) {
             return Err(OptionError::SegmentBytes { found: self.segment_bytes, least });
         }
-        let least = self.frame_bytes as usize * (crate::staging::CONTROL_BLOCKS + 2);
+        if usize::from(self.output_streams) > OUTPUT_STREAMS_MAX {
+            return Err(OptionError::OutputStreams { found: self.output_streams });
+        }
+        let frames = crate::staging::CONTROL_BLOCKS + 2 + usize::from(self.output_streams);
+        let least = self.frame_bytes as usize * frames;
         if self.staging_bytes < least {
             return Err(OptionError::StagingBytes { found: self.staging_bytes, least });
         }
@@ -310,6 +327,12 @@ mod tests {
         assert_eq!(refused.check(), Err(OptionError::SegmentBytes { found: 8192, least: 12288 }));
         let refused = Options { staging_bytes: 4 * 4096 - 1, ..good.clone() };
         assert_eq!(refused.check(), Err(OptionError::StagingBytes { found: 16383, least: 16384 }));
+        let refused = Options { output_streams: 1, ..good.clone() };
+        assert_eq!(refused.check(), Err(OptionError::StagingBytes { found: 16384, least: 20480 }));
+        let most = Options { output_streams: OUTPUT_STREAMS_MAX as u16, ..Options::default() };
+        assert_eq!(most.check(), Ok(()));
+        let refused = Options { output_streams: OUTPUT_STREAMS_MAX as u16 + 1, ..Options::default() };
+        assert_eq!(refused.check(), Err(OptionError::OutputStreams { found: 65 }));
         for writes_in_flight in [0, WRITES_IN_FLIGHT_MAX + 1] {
             let refused = Options { writes_in_flight, ..good.clone() };
             assert_eq!(refused.check(), Err(OptionError::WritesInFlight { found: writes_in_flight }));

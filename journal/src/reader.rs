@@ -1,4 +1,5 @@
-//! Reading a journal, from its first record or from any other, with every check on.
+//! Reading one stream of a journal, from its first record or from any other, with every check on: frames of the other
+//! streams are checked and passed over, for they show what is damaged and what is only torn.
 //!
 //! Works with read access alone, on finished journals, on what a crash left, and on one that is being written: after
 //! the end was reached, [`Reader::next_batch`] looks again and gives what has come since. Records are handed out in
@@ -8,12 +9,14 @@
 
 use crate::directory::Catalog;
 use crate::fault::{Damage, Fault, OpenError, ReadError};
-use crate::format::{JournalId, Record, Seal, SegmentFooter};
+use crate::format::{JournalId, Record, Seal, SegmentFooter, SegmentHeader};
+use crate::mark::Mark;
 use crate::medium::{DirectoryMedium, Medium};
 use crate::options::Metadata;
 use crate::seek::{Start, find_segment, skip_by_index};
 use crate::status::{Status, WriterState};
-use crate::walk::{Position, Step, Verdict, Walk, judge};
+use crate::stream::Stream;
+use crate::walk::{Position, Positions, Step, Verdict, Walk, judge};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -49,6 +52,7 @@ pub enum Tail {
 /// A journal opened for reading.
 pub struct Reader {
     catalog: Catalog,
+    stream: Stream,
     index: usize,
     walk: Walk,
     tail: Tail,
@@ -60,7 +64,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens the journal in `directory`.
+    /// Opens the journal in `directory`, to read its inputs.
     ///
     /// # Errors
     /// If there is none, if files cannot be read, or if segments are missing, duplicate, foreign or have damaged
@@ -76,7 +80,24 @@ impl Reader {
     /// # Errors
     /// As [`Reader::open`].
     pub fn open_at(directory: impl AsRef<Path>, start: Start) -> Result<Self, OpenError> {
-        Self::open_on(&DirectoryMedium::at(directory.as_ref()), start)
+        Self::open_on(&DirectoryMedium::at(directory.as_ref()), Stream::INPUTS, start)
+    }
+
+    /// Opens the journal in `directory`, to read one of its streams. One that it has nothing of ends at once.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn open_stream(directory: impl AsRef<Path>, stream: Stream) -> Result<Self, OpenError> {
+        Self::open_stream_at(directory, stream, Start::Beginning)
+    }
+
+    /// Opens the journal in `directory`, to read one of its streams from `start` on: by record numbers of that stream. Outputs
+    /// are in no index: of the segment that the start stands in all is read, and for a time all segments are.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn open_stream_at(directory: impl AsRef<Path>, stream: Stream, start: Start) -> Result<Self, OpenError> {
+        Self::open_on(&DirectoryMedium::at(directory.as_ref()), stream, start)
     }
 
     /// Reads along with the journal's writer: [`Reader::next_batch`] returns `None` when there is nothing yet, at the cost
@@ -96,7 +117,7 @@ impl Reader {
     }
 
     /// [`Reader::open`] on any medium.
-    pub(crate) fn open_on(medium: &Arc<dyn Medium>, start: Start) -> Result<Self, OpenError> {
+    pub(crate) fn open_on(medium: &Arc<dyn Medium>, stream: Stream, start: Start) -> Result<Self, OpenError> {
         let catalog = Catalog::load_whole(medium)?;
         let header = catalog.segments[0].header;
         let (_, first) = catalog.first;
@@ -105,14 +126,15 @@ impl Reader {
             return Err(Damage { file, offset: 0, sequence: Sequence(first.next_sequence), fault }.into());
         }
         let metadata = Metadata::from_header(&header);
-        let index = find_segment(&catalog, start);
+        let index = find_segment(&catalog, stream, start);
         let io_error = |cause| OpenError::Io { path: catalog.path(index), cause };
         let window = catalog.open(index).map_err(io_error)?;
         let mut walk = Walk::new(window, catalog.segments[index].header);
-        if start != Start::Beginning && catalog.segments[index].footer.is_some() {
+        let is_indexed = stream == Stream::INPUTS && catalog.segments[index].footer.is_some();
+        if start != Start::Beginning && is_indexed {
             skip_by_index(&mut walk, start).map_err(io_error)?;
         }
-        Ok(Self { catalog, index, walk, tail: Tail::Unread, metadata, start, status: None })
+        Ok(Self { catalog, stream, index, walk, tail: Tail::Unread, metadata, start, status: None })
     }
 
     /// What was said about the journal when it was created.
@@ -125,9 +147,22 @@ impl Reader {
         self.walk.header.journal
     }
 
-    /// The next record to be read; 1 at the start. While the start is being looked for, some record before it.
+    /// The stream that is read.
+    pub fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    /// The next record to be read, by its number in the stream; 1 at the start. While the start is being looked for, some
+    /// record before it.
     pub fn next_sequence(&self) -> Sequence {
-        Sequence(self.walk.position.next_sequence)
+        Sequence(self.walk.positions.of_stream(self.stream.number()).next_sequence)
+    }
+
+    /// Where the venue's channels stood at records of the frame that the last batch came from, in the order of the records;
+    /// none for outputs. Where the journal was read from a start within the frame, some may be of records before it.
+    pub fn marks(&self) -> impl Iterator<Item = Mark> + '_ {
+        let frame = self.walk.frame().filter(|frame| frame.stream == self.stream.number());
+        frame.into_iter().flat_map(|frame| frame.marks())
     }
 
     /// How the journal ends, once `next_batch` has returned `None`.
@@ -144,7 +179,7 @@ impl Reader {
             return Ok(None);
         }
         while let Some(is_frame) = self.advance()? {
-            if is_frame {
+            if is_frame && self.walk.frame().is_some_and(|frame| frame.stream == self.stream.number()) {
                 let skipped_count = self.start.skipped_count(self.walk.records());
                 if skipped_count < self.walk.records().len() {
                     self.start = Start::Beginning;
@@ -159,7 +194,11 @@ impl Reader {
     fn has_nothing_new(&self) -> bool {
         let Some(status) = &self.status else { return false };
         let found = status.read();
-        found.state == WriterState::Running && found.watermarks.written < self.next_sequence()
+        let written = match self.stream.core() {
+            None => found.watermarks.written,
+            Some(core) => status.outputs(core).written,
+        };
+        found.state == WriterState::Running && written < self.next_sequence()
     }
 
     /// One step: `true` for a frame, `false` for another segment, `None` at the end.
@@ -191,7 +230,7 @@ impl Reader {
             let number = self.walk.header.number.wrapping_add(1);
             return Err(self.damage(Fault::MissingSegment { number }).into());
         }
-        self.catalog.check_end(self.walk.position).map_err(|fault| self.damage(fault))?;
+        self.catalog.check_end(self.walk.positions.inputs).map_err(|fault| self.damage(fault))?;
         self.tail = Tail::Sealed;
         Ok(None)
     }
@@ -219,10 +258,9 @@ impl Reader {
     }
 
     fn enter_next(&mut self) -> Result<(), ReadError> {
-        let position = self.walk.position;
         let next = &self.catalog.segments[self.index + 1];
-        if let Err(fault) = check_succession(&self.walk, next.header.epoch, Position::of_header(&next.header)) {
-            let sequence = Sequence(position.next_sequence);
+        if let Err(fault) = check_succession(&self.walk, &next.header) {
+            let sequence = self.input_sequence();
             return Err(Damage { file: next.file.clone(), offset: 0, sequence, fault }.into());
         }
         let window = self.catalog.open(self.index + 1).map_err(|cause| self.io_error(cause))?;
@@ -235,10 +273,13 @@ impl Reader {
     fn reload(&mut self) -> Result<(), ReadError> {
         let catalog = Catalog::load_whole(&self.catalog.medium).map_err(|error| match error {
             OpenError::Damaged(damage) => ReadError::Damaged(damage),
-            OpenError::Io { path, cause } => ReadError::Io { path, offset: 0, sequence: self.next_sequence(), cause },
-            OpenError::NotAJournal { path } => {
-                ReadError::Io { path, offset: 0, sequence: self.next_sequence(), cause: io::ErrorKind::NotFound.into() }
-            }
+            OpenError::Io { path, cause } => ReadError::Io { path, offset: 0, sequence: self.input_sequence(), cause },
+            OpenError::NotAJournal { path } => ReadError::Io {
+                path,
+                offset: 0,
+                sequence: self.input_sequence(),
+                cause: io::ErrorKind::NotFound.into(),
+            },
         })?;
         let number = self.walk.header.number;
         match catalog.segments.iter().position(|segment| segment.header.number == number) {
@@ -248,7 +289,8 @@ impl Reader {
                 Ok(())
             }
             None if number < catalog.first.0 => {
-                let first = Sequence(catalog.first.1.next_sequence);
+                let begin = Positions::of_header(&catalog.segments[0].header);
+                let first = Sequence(begin.of_stream(self.stream.number()).next_sequence);
                 Err(ReadError::Released { sequence: self.next_sequence(), first })
             }
             None => Err(self.damage(Fault::MissingSegment { number }).into()),
@@ -257,20 +299,25 @@ impl Reader {
 
     fn io_error(&self, cause: io::Error) -> ReadError {
         let path = self.catalog.path(self.index);
-        ReadError::Io { path, offset: self.walk.offset, sequence: self.next_sequence(), cause }
+        ReadError::Io { path, offset: self.walk.offset, sequence: self.input_sequence(), cause }
     }
 
     fn damage(&self, fault: Fault) -> Damage {
         let file = self.catalog.segments[self.index].file.clone();
-        Damage { file, offset: self.walk.offset, sequence: self.next_sequence(), fault }
+        Damage { file, offset: self.walk.offset, sequence: self.input_sequence(), fault }
+    }
+
+    /// The next record of the inputs, by which errors say where they are.
+    fn input_sequence(&self) -> Sequence {
+        Sequence(self.walk.positions.inputs.next_sequence)
     }
 }
 
 /// Refuses a next segment that does not follow the one that was walked through.
-pub(crate) fn check_succession(walk: &Walk, epoch: u64, found: Position) -> Result<(), Fault> {
-    walk.position.check(found)?;
-    if epoch < walk.header.epoch {
-        return Err(Fault::EpochBroken { previous: walk.header.epoch, found: epoch });
+pub(crate) fn check_succession(walk: &Walk, next: &SegmentHeader) -> Result<(), Fault> {
+    walk.check_next(next)?;
+    if next.epoch < walk.header.epoch {
+        return Err(Fault::EpochBroken { previous: walk.header.epoch, found: next.epoch });
     }
     Ok(())
 }

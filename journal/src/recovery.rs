@@ -13,7 +13,8 @@ use crate::fault::{Damage, Fault, OpenError};
 use crate::format::{BLOCK_BYTES, JournalId, Seal, SegmentFooter, SegmentHeader};
 use crate::medium::{Access, DirectoryMedium, LOCK_FILE, Lock, Medium};
 use crate::options::Metadata;
-use crate::walk::{Position, Step, Verdict, Walk, judge};
+use crate::stream::Stream;
+use crate::walk::{Positions, Step, Verdict, Walk, judge};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub struct Recovery {
     pub metadata: Metadata,
     /// The last record that the journal holds, 0 if none. All up to here is durable.
     pub last_sequence: Sequence,
+    /// The last record of each stream of outputs that has any. All up to there is durable.
+    pub outputs: Vec<(Stream, Sequence)>,
     /// Files of segments that were sealed now.
     pub sealed: Vec<String>,
     /// The torn tail that was cut, if there was one.
@@ -119,7 +122,7 @@ pub(crate) fn take_lock(medium: &dyn Medium) -> Result<Box<dyn Lock>, RecoverErr
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct JournalEnd {
     pub(crate) header: SegmentHeader,
-    pub(crate) position: Position,
+    pub(crate) positions: Positions,
 }
 
 /// What is to be done to a segment's file.
@@ -138,12 +141,14 @@ pub(crate) fn recover_locked(medium: &Arc<dyn Medium>) -> Result<(Recovery, Jour
         journal: catalog.segments[0].header.journal,
         metadata: Metadata::from_header(&catalog.segments[0].header),
         last_sequence: Sequence(0),
+        outputs: Vec::new(),
         sealed: Vec::new(),
         cut: None,
         removed: catalog.unused.clone(),
     };
     let (repairs, end) = plan(&catalog, &mut recovery)?;
-    recovery.last_sequence = Sequence(end.position.next_sequence.wrapping_sub(1));
+    recovery.last_sequence = Sequence(end.positions.inputs.next_sequence.wrapping_sub(1));
+    recovery.outputs = end.positions.outputs.lasts().collect();
     // The last first, each durably: a hole in the numbers would be damage to whoever comes after a crash.
     let mut removed: Vec<&String> = recovery.removed.iter().collect();
     if stands(Defence::LastFileFirst) {
@@ -182,27 +187,31 @@ fn show_disk(medium: &Arc<dyn Medium>) -> Result<(), RecoverError> {
 /// Goes through all segments without changing anything.
 fn plan(catalog: &Catalog, recovery: &mut Recovery) -> Result<(Vec<Repair>, JournalEnd), RecoverError> {
     let mut repairs = Vec::new();
-    let mut end = JournalEnd { header: catalog.segments[0].header, position: catalog.first.1 };
+    let first = &catalog.segments[0].header;
+    let positions = Positions { inputs: catalog.first.1, outputs: first.outputs };
+    let mut end = JournalEnd { header: *first, positions };
     for (index, segment) in catalog.segments.iter().enumerate() {
-        let damage = |offset, position: Position, fault| {
-            let sequence = Sequence(position.next_sequence);
+        let damage = |offset, positions: &Positions, fault| {
+            let sequence = Sequence(positions.inputs.next_sequence);
             RecoverError::Open(Damage { file: segment.file.clone(), offset, sequence, fault }.into())
         };
-        end.position.check(Position::of_header(&segment.header)).map_err(|fault| damage(0, end.position, fault))?;
+        let begin = Positions::of_header(&segment.header);
+        end.positions.check(&begin).map_err(|fault| damage(0, &end.positions, fault))?;
         if segment.header.epoch < end.header.epoch {
             let fault = Fault::EpochBroken { previous: end.header.epoch, found: segment.header.epoch };
-            return Err(damage(0, end.position, fault));
+            return Err(damage(0, &end.positions, fault));
         }
         end.header = segment.header;
         let is_last = index + 1 == catalog.segments.len();
         if let Some(footer) = &segment.footer {
-            end.position = Position::of_footer(footer);
+            end.positions = Positions::of_footer(footer);
             if is_last && Seal::from_number(footer.seal) == Some(Seal::Full) {
                 let fault = Fault::MissingSegment { number: segment.header.number.wrapping_add(1) };
-                return Err(damage(segment.length, end.position, fault));
+                return Err(damage(segment.length, &end.positions, fault));
             }
             if is_last {
-                catalog.check_end(end.position).map_err(|fault| damage(segment.length, end.position, fault))?;
+                let checked = catalog.check_end(end.positions.inputs);
+                checked.map_err(|fault| damage(segment.length, &end.positions, fault))?;
             }
             continue;
         }
@@ -215,17 +224,17 @@ fn plan(catalog: &Catalog, recovery: &mut Recovery) -> Result<(Vec<Repair>, Jour
                 Step::Bad(fault) => break Some(fault),
             }
         };
-        end.position = walk.position;
+        end.positions = walk.positions;
         let verdict = match fault {
             None => None,
             Some(fault) => Some(judge(catalog, index, &mut walk, fault).map_err(io_error)?),
         };
-        let (offset, position) = (walk.offset, walk.position);
-        let footer = |seal| Some(walk.tally.footer(&segment.header, offset, 0, position, seal));
+        let (offset, positions) = (walk.offset, walk.positions);
+        let footer = |seal| Some(walk.tally.footer(&segment.header, offset, 0, &positions, seal));
         let (footer, is_end) = match verdict {
             None => (None, false),
             Some(Verdict::Continues) => (footer(Seal::Full), false),
-            Some(Verdict::Damage(fault)) => return Err(damage(walk.fault_offset, position, fault)),
+            Some(Verdict::Damage(fault)) => return Err(damage(walk.fault_offset, &positions, fault)),
             Some(Verdict::Unsealed) => (footer(Seal::Recovered), true),
             Some(Verdict::Torn { bytes }) => {
                 recovery.cut = Some(Cut { file: segment.file.clone(), offset, bytes });

@@ -11,7 +11,7 @@ use crate::fault::OpenError;
 use crate::format::{BLOCK_BYTES, Seal, SegmentFooter};
 use crate::medium::{Access, DirectoryMedium, Medium, MediumFile};
 use crate::recovery::{RecoverError, Recovery, recover_locked, take_lock};
-use crate::walk::{Position, Step, Verdict, Walk, judge};
+use crate::walk::{Positions, Step, Verdict, Walk, judge};
 use core::fmt;
 use std::io;
 use std::path::Path;
@@ -117,11 +117,12 @@ fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
         }
     }
     let mut seals = Vec::new();
-    let (mut number, mut position) = catalog.first;
+    let (mut number, inputs) = catalog.first;
+    let mut positions = Positions { inputs, outputs: catalog.segments[0].header.outputs };
     let mut full_end = None;
     for (index, segment) in catalog.segments.iter().enumerate() {
         let header = &segment.header;
-        if header.number != number || position.check(Position::of_header(header)).is_err() {
+        if header.number != number || positions.check(&Positions::of_header(header)).is_err() {
             aside.extend(catalog.segments[index..].iter().map(|segment| segment.file.clone()));
             break;
         }
@@ -134,14 +135,14 @@ fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
                 Step::Bad(fault) => break Err(fault),
             }
         };
-        position = walk.position;
+        positions = walk.positions;
         number += 1;
-        let seal = |seal| walk.tally.footer(header, walk.offset, 0, walk.position, seal);
+        let seal = |seal| walk.tally.footer(header, walk.offset, 0, &walk.positions, seal);
         let sealed = |footer: Option<SegmentFooter>, offset| Planned {
             step: RepairStep::Seal {
                 file: segment.file.clone(),
                 offset,
-                sequence: Sequence(walk.position.next_sequence),
+                sequence: Sequence(walk.positions.inputs.next_sequence),
             },
             footer,
         };
@@ -154,14 +155,15 @@ fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
                 }
                 if Seal::from_number(footer.seal) == Some(Seal::Full) {
                     let frames_end = walk.offset - u64::from(footer.index_bytes);
-                    let footer = walk.tally.footer(header, frames_end, 0, walk.position, Seal::Recovered);
+                    let footer = walk.tally.footer(header, frames_end, 0, &walk.positions, Seal::Recovered);
                     full_end = Some(sealed(Some(footer), frames_end));
                 }
             }
             Err(fault) => {
-                let is_followed = catalog.segments.get(index + 1).is_some_and(|next| {
-                    next.header.number == number && position.check(Position::of_header(&next.header)).is_ok()
-                });
+                let is_followed = catalog
+                    .segments
+                    .get(index + 1)
+                    .is_some_and(|next| next.header.number == number && walk.check_next(&next.header).is_ok());
                 let (recovered, full) = (seal(Seal::Recovered), seal(Seal::Full));
                 let offset = walk.offset;
                 let (recovered, full) = (sealed(Some(recovered), offset), sealed(Some(full), offset));
@@ -180,7 +182,7 @@ fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
         }
     }
     // Nor do checkpoints of what is lost belong any more.
-    let beyond = catalog.checkpoints.iter().filter(|stated| stated.sequence >= position.next_sequence);
+    let beyond = catalog.checkpoints.iter().filter(|stated| stated.sequence >= positions.inputs.next_sequence);
     aside.extend(beyond.map(|stated| stated.file.clone()));
     // The last one that stays says that another follows.
     seals.extend(full_end);

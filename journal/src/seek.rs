@@ -3,7 +3,8 @@
 use crate::directory::{Catalog, Window};
 use crate::format::{BLOCK_BYTES, FrameHeader, Record, SegmentHeader};
 use crate::index::{IndexEntry, IndexHeader, read_entries};
-use crate::walk::{Position, Walk};
+use crate::stream::{INPUT_STREAM, Stream};
+use crate::walk::{Positions, Walk};
 use std::io;
 use tickcore_book::{Sequence, TimestampNs};
 
@@ -16,7 +17,8 @@ pub enum Start {
     /// At this record, or at the first one after it that is there.
     Sequence(Sequence),
     /// At the first record, in the order of the journal, whose exchange time is this or later. Clocks may have stepped
-    /// back: records behind it may be earlier again.
+    /// back: records behind it may be earlier again. The times of outputs are in no index: for these a journal is read from its
+    /// first segment.
     Time(TimestampNs),
 }
 
@@ -44,17 +46,18 @@ impl Start {
 }
 
 /// The segment to begin with: the last one that has nothing of the start's before it.
-pub(crate) fn find_segment(catalog: &Catalog, start: Start) -> usize {
+pub(crate) fn find_segment(catalog: &Catalog, stream: Stream, start: Start) -> usize {
     let mut found = 0;
     let mut highest_time = 0;
     for (index, segments) in catalog.segments.windows(2).enumerate() {
-        // Version 1 does not state the highest time, and an unsealed segment states nothing.
-        let footer = segments[0].footer.filter(|footer| footer.version > 1);
+        // Version 1 does not state the highest time, an unsealed segment states nothing, and no footer speaks of outputs.
+        let footer = segments[0].footer.filter(|footer| footer.version > 1 && stream == Stream::INPUTS);
         match (start, footer) {
             (Start::Time(_), None) => break,
             (_, footer) => highest_time = highest_time.max(footer.map_or(0, |footer| footer.highest_time)),
         }
-        if !start.is_behind(segments[1].header.first_sequence, highest_time) {
+        let first_sequence = Positions::of_header(&segments[1].header).of_stream(stream.number()).next_sequence;
+        if !start.is_behind(first_sequence, highest_time) {
             break;
         }
         found = index + 1;
@@ -72,10 +75,10 @@ pub(crate) fn skip_by_index(walk: &mut Walk, start: Start) -> io::Result<()> {
     let unit = walk.window.at(entry.offset, BLOCK_BYTES as usize)?;
     if let Ok(frame) = FrameHeader::read(unit)
         && frame.check_place(header.identity(), entry.offset).is_ok()
+        && frame.stream == INPUT_STREAM
         && frame.first_sequence == entry.first_sequence
     {
-        let position = Position { next_sequence: frame.first_sequence, chain: frame.previous_checksum };
-        walk.resume_at(entry.offset, position);
+        walk.resume_at(entry.offset, Some(frame.position()));
     }
     Ok(())
 }

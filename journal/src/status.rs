@@ -13,10 +13,12 @@
 //! | 5 | written sequence |
 //! | 6 | durable sequence |
 //! | 7 | 1 running, 2 finished, 3 failed |
+//! | 8 + 2n, 9 + 2n | written and durable record of the outputs of core n |
 
 use crate::format::JournalId;
 use crate::memory::SharedPage;
 use crate::options::Watermarks;
+use crate::stream::OUTPUT_STREAMS_MAX;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -38,6 +40,9 @@ const WORD_JOURNAL: usize = 3;
 const WORD_WRITTEN: usize = 5;
 const WORD_DURABLE: usize = 6;
 const WORD_STATE: usize = 7;
+const WORD_OUTPUTS: usize = 8;
+
+const _: () = assert!(WORD_OUTPUTS + 2 * OUTPUT_STREAMS_MAX <= crate::memory::PAGE_WORDS);
 
 /// What the writer of a status page is doing, or did last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +87,15 @@ impl Status {
         Ok(status)
     }
 
+    /// How far the outputs of a core got, by their own numbers. 0 where there are none.
+    pub fn outputs(&self, core: u16) -> Watermarks {
+        let (written, durable) = output_words(core);
+        let words = self.page.words();
+        // Durable first, as for the inputs.
+        let durable = Sequence(words[durable].load(Acquire));
+        Watermarks { written: Sequence(words[written].load(Acquire)), durable }
+    }
+
     /// The page's content now. What `written` and `durable` say was true before the call returned; both only grow.
     pub fn read(&self) -> Snapshot {
         let words = self.page.words();
@@ -104,6 +118,12 @@ impl Status {
             },
         }
     }
+}
+
+/// The words of a core's watermarks: written, durable. Of cores that no journal holds those of the last.
+fn output_words(core: u16) -> (usize, usize) {
+    let word = WORD_OUTPUTS + 2 * usize::from(core).min(OUTPUT_STREAMS_MAX - 1);
+    (word, word + 1)
 }
 
 /// The writer's side of the page.
@@ -139,6 +159,14 @@ impl StatusWriter {
         words[WORD_DURABLE].store(watermarks.durable.0, Release);
     }
 
+    /// Publishes the watermarks of a core's outputs. Two stores.
+    pub(crate) fn publish_outputs(&self, core: u16, watermarks: Watermarks) {
+        let (written, durable) = output_words(core);
+        let words = self.page.words();
+        words[written].store(watermarks.written.0, Release);
+        words[durable].store(watermarks.durable.0, Release);
+    }
+
     pub(crate) fn set_state(&self, state: WriterState) {
         let number = match state {
             WriterState::Running => 1,
@@ -166,6 +194,9 @@ mod tests {
         assert_eq!(first.state, WriterState::Running);
         writer.publish(Watermarks { written: Sequence(9), durable: Sequence(7) });
         writer.set_state(WriterState::Failed);
+        let outputs = Watermarks { written: Sequence(3), durable: Sequence(2) };
+        writer.publish_outputs(63, outputs);
+        assert_eq!((reader.outputs(63), reader.outputs(62)), (outputs, Watermarks::default()));
         assert_eq!(reader.read().watermarks, Watermarks { written: Sequence(9), durable: Sequence(7) });
         assert_eq!(reader.read().state, WriterState::Failed);
     }

@@ -3,9 +3,10 @@
 use crate::checkpoint::{Checkpoints, PassedOver};
 use crate::directory::{Catalog, Segment};
 use crate::fault::{Damage, Fault, OpenError};
-use crate::format::{BLOCK_BYTES, FrameHeader, Seal, SegmentFooter};
+use crate::format::{BLOCK_BYTES, Seal, SegmentFooter};
 use crate::medium::{DirectoryMedium, Medium};
 use crate::reader::{Tail, check_succession};
+use crate::stream::{INPUT_STREAM, Stream, StreamInfo};
 use crate::walk::{Position, Step, Verdict, Walk, judge};
 use std::io;
 use std::path::Path;
@@ -28,11 +29,13 @@ pub struct VerifyReport {
     pub segment_count: u64,
     /// Valid frames.
     pub frame_count: u64,
-    /// Records in them.
+    /// Records in them, of all streams.
     pub record_count: u64,
     /// Bytes of valid headers, frames and footers.
     pub bytes: u64,
-    /// First and last record, if there is one.
+    /// What there is of each stream, the inputs first.
+    pub streams: Vec<StreamInfo>,
+    /// First and last record of the inputs, if there is one.
     pub sequences: Option<(Sequence, Sequence)>,
     /// All damage, in the order in which a reader would meet it, after that of the set of segments as a whole.
     pub damages: Vec<Damage>,
@@ -127,12 +130,10 @@ impl<P: FnMut(Progress)> Verifier<P> {
 
     /// Checks that a segment follows the one before; a hole in the numbers is reported already.
     fn check_start(&mut self, segment: &Segment, previous: Option<&Walk>) {
-        let found = Position::of_header(&segment.header);
+        let header = &segment.header;
         let result = match previous {
-            Some(walk) if walk.header.number.wrapping_add(1) == segment.header.number => {
-                check_succession(walk, segment.header.epoch, found)
-            }
-            None if segment.header.number == self.catalog.first.0 => self.catalog.first.1.check(found),
+            Some(walk) if walk.header.number.wrapping_add(1) == header.number => check_succession(walk, header),
+            None if header.number == self.catalog.first.0 => self.catalog.first.1.check(Position::of_header(header)),
             _ => Ok(()),
         };
         if let Err(fault) = result {
@@ -148,7 +149,7 @@ impl<P: FnMut(Progress)> Verifier<P> {
                 Step::Frame => self.add_frame(walk),
                 Step::Footer(footer) => return self.check_end(index, segment, walk, &footer),
                 Step::Bad(fault) => {
-                    let (offset, sequence) = (walk.offset, walk.position.next_sequence);
+                    let (offset, sequence) = (walk.offset, walk.positions.inputs.next_sequence);
                     let verdict = judge(&self.catalog, index, walk, fault)?;
                     if let Verdict::Damage(_) = verdict {
                         match walk.step_again()? {
@@ -183,13 +184,24 @@ impl<P: FnMut(Progress)> Verifier<P> {
     }
 
     fn add_frame(&mut self, walk: &Walk) {
-        let records = walk.records();
-        if let (Some(first), Some(last)) = (records.first(), records.last()) {
-            let first = self.report.sequences.map_or(first.sequence, |(first, _)| first);
-            self.report.sequences = Some((first, last.sequence));
+        let Some(frame) = walk.frame() else { return };
+        let (first, last) = (Sequence(frame.first_sequence), Sequence(frame.last_sequence()));
+        let record_count = u64::from(frame.record_count);
+        if frame.stream == INPUT_STREAM {
+            let first = self.report.sequences.map_or(first, |(first, _)| first);
+            self.report.sequences = Some((first, last));
+        }
+        let stream = Stream::of_frame(frame);
+        let streams = &mut self.report.streams;
+        match streams.binary_search_by_key(&stream, |found| found.stream) {
+            Ok(place) => {
+                streams[place].last = last;
+                streams[place].record_count += record_count;
+            }
+            Err(place) => streams.insert(place, StreamInfo { stream, first, last, record_count }),
         }
         self.report.frame_count += 1;
-        self.report.record_count += records.len() as u64;
+        self.report.record_count += record_count;
         self.report_progress(walk.offset);
     }
 
@@ -205,16 +217,16 @@ impl<P: FnMut(Progress)> Verifier<P> {
         let length = walk.window.length()?;
         if length != end && length != walk.header.prepared_bytes {
             let fault = Fault::TrailingBytes { bytes: length.saturating_sub(end) };
-            self.add_damage(segment, end, walk.position.next_sequence, fault);
+            self.add_damage(segment, end, walk.positions.inputs.next_sequence, fault);
         }
         if index + 1 < self.catalog.segments.len() {
             return Ok(Outcome::Next);
         }
         if Seal::from_number(footer.seal) == Some(Seal::Full) {
             let fault = Fault::MissingSegment { number: walk.header.number.wrapping_add(1) };
-            self.add_damage(segment, end, walk.position.next_sequence, fault);
-        } else if let Err(fault) = self.catalog.check_end(walk.position) {
-            self.add_damage(segment, end, walk.position.next_sequence, fault);
+            self.add_damage(segment, end, walk.positions.inputs.next_sequence, fault);
+        } else if let Err(fault) = self.catalog.check_end(walk.positions.inputs) {
+            self.add_damage(segment, end, walk.positions.inputs.next_sequence, fault);
         }
         self.report.tail = Tail::Sealed;
         Ok(Outcome::End)
@@ -236,14 +248,6 @@ fn skip_damage(walk: &mut Walk) -> io::Result<bool> {
     let Some(offset) = walk.window.survey(walk.offset + BLOCK_BYTES, Some(identity))?.first_offset else {
         return Ok(false);
     };
-    let unit = walk.window.at(offset, BLOCK_BYTES as usize)?;
-    let position = match FrameHeader::read(unit) {
-        Ok(frame) => Position { next_sequence: frame.first_sequence, chain: frame.previous_checksum },
-        Err(_) => match SegmentFooter::read(unit) {
-            Ok(footer) => Position::of_footer(&footer),
-            Err(_) => return Ok(false),
-        },
-    };
-    walk.resume_at(offset, position);
+    walk.resume_at(offset, None);
     Ok(true)
 }

@@ -8,15 +8,17 @@ use crate::defence::{Defence, stands};
 use crate::directory::{Catalog, Window};
 use crate::fault::Fault;
 use crate::format::{
-    BLOCK_BYTES, FOOTER_MAGIC, FRAME_HEADER_BYTES, FRAME_HEADER_RECORDS, FrameHeader, RECORD_BYTES, Record, Seal,
-    SegmentFooter, SegmentHeader,
+    BLOCK_BYTES, FOOTER_MAGIC, FRAME_HEADER_BYTES, FRAME_HEADER_RECORDS, FrameHeader, Place, RECORD_BYTES, Record,
+    Seal, SegmentFooter, SegmentHeader,
 };
 use crate::index::{INDEX_MAGIC, IndexEntry, IndexHeader, read_entries};
+use crate::mark::LastMarks;
+use crate::stream::{INPUT_STREAM, OutputEnds, UnknownStreams, check_output};
 use std::io;
 use tickcore_book::Sequence;
 use zerocopy::FromBytes;
 
-/// Where the record numbers and the checksum chain of the inputs stand.
+/// Where the record numbers and the checksum chain of a stream stand; where nothing else is said, those of the inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
     /// The sequence that must come next.
@@ -26,7 +28,7 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// Before the first record of a journal.
+    /// Before the first record of a stream.
     pub(crate) const START: Self = Self { next_sequence: 1, chain: 0 };
 
     /// Where a segment says it begins.
@@ -52,40 +54,83 @@ impl Position {
     }
 }
 
-/// What the frames of a segment add up to: what its footer states.
+/// Where all streams stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Positions {
+    pub(crate) inputs: Position,
+    pub(crate) outputs: OutputEnds,
+}
+
+impl Positions {
+    /// Where a segment says it begins.
+    pub(crate) fn of_header(header: &SegmentHeader) -> Self {
+        Self { inputs: Position::of_header(header), outputs: header.outputs }
+    }
+
+    /// Where a segment says it ends.
+    pub(crate) fn of_footer(footer: &SegmentFooter) -> Self {
+        Self { inputs: Position::of_footer(footer), outputs: footer.outputs }
+    }
+
+    /// Where the stream of this number stands.
+    pub(crate) fn of_stream(&self, stream: u32) -> Position {
+        if stream == INPUT_STREAM { self.inputs } else { self.outputs.position(stream) }
+    }
+
+    /// Refuses a segment that begins with `found`.
+    pub(crate) fn check(&self, found: &Self) -> Result<(), Fault> {
+        self.check_known(found, UnknownStreams::NONE)
+    }
+
+    fn check_known(&self, found: &Self, unknown: UnknownStreams) -> Result<(), Fault> {
+        if !unknown.has(INPUT_STREAM) {
+            self.inputs.check(found.inputs)?;
+        }
+        if stands(Defence::OutputsGoOn) { self.outputs.check(&found.outputs, unknown) } else { Ok(()) }
+    }
+}
+
+/// What the frames of a segment add up to: what its footer states. Times and marks are those of the inputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) frame_count: u64,
     pub(crate) record_count: u64,
+    /// Whether there are inputs among them.
+    has_inputs: bool,
     pub(crate) first_time: u64,
     pub(crate) last_time: u64,
     pub(crate) highest_time: u64,
     pub(crate) digest: u64,
+    pub(crate) marks: LastMarks,
 }
 
 impl Tally {
     /// Adds a frame.
     pub(crate) fn add(&mut self, seed: Seed, frame: &FrameHeader) {
-        if self.frame_count == 0 {
-            self.first_time = frame.first_time;
+        if frame.stream == INPUT_STREAM {
+            if !core::mem::replace(&mut self.has_inputs, true) {
+                self.first_time = frame.first_time;
+            }
+            self.last_time = frame.last_time;
+            self.highest_time = self.highest_time.max(frame.highest_time);
+            self.marks.note(frame);
         }
-        self.last_time = frame.last_time;
-        self.highest_time = self.highest_time.max(frame.highest_time);
         self.frame_count += 1;
         self.record_count += u64::from(frame.record_count);
         self.digest = seed.fold(self.digest, frame.header_checksum);
     }
 
-    /// The footer of a segment with these frames, which end at `position`; it stands at `offset`, behind an index of
+    /// The footer of a segment with these frames, which end at `positions`; it stands at `offset`, behind an index of
     /// `index_bytes`. Its version is the segment's.
     pub(crate) fn footer(
         &self,
         header: &SegmentHeader,
         offset: u64,
         index_bytes: u32,
-        position: Position,
+        positions: &Positions,
         seal: Seal,
     ) -> SegmentFooter {
+        let position = positions.inputs;
         SegmentFooter {
             magic: FOOTER_MAGIC,
             version: header.version,
@@ -105,7 +150,9 @@ impl Tally {
             seal: seal as u32,
             index_bytes,
             highest_time: self.highest_time,
-            reserved: [0; 494],
+            outputs: positions.outputs,
+            marks: self.marks,
+            reserved: [0; 173],
             footer_checksum: 0,
         }
         .seal()
@@ -128,16 +175,18 @@ pub(crate) struct Walk {
     pub(crate) window: Window,
     pub(crate) header: SegmentHeader,
     pub(crate) offset: u64,
-    pub(crate) position: Position,
+    pub(crate) positions: Positions,
+    /// Streams whose position is none that was found on the way.
+    unknown: UnknownStreams,
     /// Where the last step met its fault: here, or at the footer behind the index that stands here.
     pub(crate) fault_offset: u64,
     pub(crate) tally: Tally,
     /// False once frames were skipped, so that the tally is not the footer's.
     is_tally_whole: bool,
     seed: Seed,
-    /// Where the last frame stands, and the number of its records.
-    frame: (u64, usize),
-    /// What an index may say of the frames so far.
+    /// The header of the last frame.
+    frame: Option<FrameHeader>,
+    /// What an index may say of the frames of inputs so far.
     frames: Vec<IndexEntry>,
     /// Length of the index that was passed, 0 if none was.
     index_bytes: u32,
@@ -150,12 +199,13 @@ impl Walk {
             window,
             header,
             offset: BLOCK_BYTES,
-            position: Position::of_header(&header),
+            positions: Positions::of_header(&header),
+            unknown: UnknownStreams::NONE,
             fault_offset: BLOCK_BYTES,
             tally: Tally::default(),
             is_tally_whole: true,
             seed: header.identity().seed(),
-            frame: (0, 0),
+            frame: None,
             frames: Vec::new(),
             index_bytes: 0,
         }
@@ -173,8 +223,8 @@ impl Walk {
         }
         if unit.starts_with(&FOOTER_MAGIC) {
             let footer = SegmentFooter::read(unit);
-            return Ok(match footer.and_then(|footer| self.check_footer(&footer).map(|()| footer)) {
-                Ok(footer) => Step::Footer(Box::new(footer)),
+            return Ok(match footer.and_then(|footer| self.take_footer(footer)) {
+                Ok(footer) => Step::Footer(footer),
                 Err(fault) => Step::Bad(fault),
             });
         }
@@ -190,17 +240,22 @@ impl Walk {
         if stated != computed && stands(Defence::PayloadChecksum) {
             return Ok(Step::Bad(Fault::PayloadChecksum { stated, computed }));
         }
-        self.frame = (self.offset, frame.record_count as usize);
-        if let Err(fault) = check_records(self.records(), &frame) {
+        if let Err(fault) = check_records(self.records_of(&frame), &frame) {
             return Ok(Step::Bad(fault));
         }
-        self.frames.push(IndexEntry {
-            first_sequence: frame.first_sequence,
-            offset: self.offset,
-            highest_time_before: self.tally.highest_time,
-        });
+        self.frame = Some(frame);
+        self.unknown.remove(frame.stream);
+        if frame.stream == INPUT_STREAM {
+            self.frames.push(IndexEntry {
+                first_sequence: frame.first_sequence,
+                offset: self.offset,
+                highest_time_before: self.tally.highest_time,
+            });
+            self.positions.inputs = frame.end_position();
+        } else {
+            self.positions.outputs.set(frame.stream, frame.end_position());
+        }
         self.offset += u64::from(frame.frame_bytes);
-        self.position = Position { next_sequence: frame.last_sequence().wrapping_add(1), chain: frame.header_checksum };
         self.tally.add(self.seed, &frame);
         Ok(Step::Frame)
     }
@@ -232,8 +287,8 @@ impl Walk {
         let footer = checked.and_then(|()| SegmentFooter::read(unit));
         let offset = core::mem::replace(&mut self.offset, footer_offset);
         self.index_bytes = length;
-        match footer.and_then(|footer| self.check_footer(&footer).map(|()| footer)) {
-            Ok(footer) => Ok(Step::Footer(Box::new(footer))),
+        match footer.and_then(|footer| self.take_footer(footer)) {
+            Ok(footer) => Ok(Step::Footer(footer)),
             Err(fault) => {
                 (self.offset, self.index_bytes) = (offset, 0);
                 Ok(Step::Bad(fault))
@@ -249,32 +304,65 @@ impl Walk {
 
     /// The records of the frame that the last step found.
     pub(crate) fn records(&self) -> &[Record] {
-        let (offset, record_count) = self.frame;
-        let length = (FRAME_HEADER_RECORDS + record_count) * RECORD_BYTES;
-        let bytes = self.window.cached(offset, length);
+        self.frame.as_ref().map_or(&[], |frame| self.records_of(frame))
+    }
+
+    /// The header of that frame.
+    pub(crate) fn frame(&self) -> Option<&FrameHeader> {
+        self.frame.as_ref()
+    }
+
+    /// The records of a frame that was just read.
+    fn records_of(&self, frame: &FrameHeader) -> &[Record] {
+        let length = (FRAME_HEADER_RECORDS + frame.record_count as usize) * RECORD_BYTES;
+        let bytes = self.window.cached(frame.offset, length);
         <[Record]>::ref_from_bytes(bytes).map_or(&[], |records| &records[FRAME_HEADER_RECORDS.min(records.len())..])
     }
 
-    /// Goes on at `offset` with a frame that says it follows `position`: what lay between is lost.
-    pub(crate) fn resume_at(&mut self, offset: u64, position: Position) {
+    /// Goes on at `offset` with a frame of the inputs that says it follows `position`, or with anything: what lay between is
+    /// lost or skipped, and each stream is where its next frame says.
+    pub(crate) fn resume_at(&mut self, offset: u64, position: Option<Position>) {
         self.offset = offset;
-        self.position = position;
+        self.positions.inputs = position.unwrap_or(self.positions.inputs);
+        self.unknown = UnknownStreams::ALL;
         self.is_tally_whole = false;
+    }
+
+    /// Refuses a next segment that does not begin where this one ends.
+    pub(crate) fn check_next(&self, next: &SegmentHeader) -> Result<(), Fault> {
+        self.positions.check_known(&Positions::of_header(next), self.unknown)
     }
 
     fn check_header(&self, frame: &FrameHeader) -> Result<(), Fault> {
         frame.check_place(self.header.identity(), self.offset)?;
-        self.position.check(Position { next_sequence: frame.first_sequence, chain: frame.previous_checksum })
+        if self.unknown.has(frame.stream) {
+            return Ok(());
+        }
+        let expected = self.positions.of_stream(frame.stream);
+        if frame.stream == INPUT_STREAM {
+            expected.check(frame.position())
+        } else {
+            check_output(frame.stream, expected, frame.position())
+        }
     }
 
-    fn check_footer(&self, footer: &SegmentFooter) -> Result<(), Fault> {
+    /// Checks a footer. Where streams stand of which nothing else is known, it says.
+    fn take_footer(&mut self, footer: SegmentFooter) -> Result<Box<SegmentFooter>, Fault> {
         footer.check_place(self.header.identity(), self.offset)?;
-        self.position.check(Position::of_footer(footer))?;
+        let stated = Positions::of_footer(&footer);
+        if !self.unknown.has(INPUT_STREAM) {
+            self.positions.inputs.check(stated.inputs)?;
+        }
+        self.positions.outputs.check(&stated.outputs, self.unknown)?;
         let expected = match Seal::from_number(footer.seal) {
-            Some(seal) => self.tally.footer(&self.header, self.offset, self.index_bytes, self.position, seal),
+            Some(seal) => self.tally.footer(&self.header, self.offset, self.index_bytes, &self.positions, seal),
             None => return Err(Fault::FooterMismatch),
         };
-        if *footer == expected || !self.is_tally_whole { Ok(()) } else { Err(Fault::FooterMismatch) }
+        if footer != expected && self.is_tally_whole {
+            return Err(Fault::FooterMismatch);
+        }
+        (self.positions, self.unknown) = (stated, UnknownStreams::NONE);
+        Ok(Box::new(footer))
     }
 }
 
@@ -309,7 +397,7 @@ pub(crate) enum Verdict {
 /// Judges the place where `walk`, on segment `index`, met `fault`.
 ///
 /// A crash can undo only what was not durable. So what stands here is damage if a valid structure anywhere behind says
-/// that the missing sequence was durable, if the file was trimmed (which happens after its footer became durable), or if
+/// that the missing sequence was durable, or, of whatever stream the missing frame was, all before a later place; if the file was trimmed (which happens after its footer became durable), or if
 /// whole frames stand where they do not belong. Otherwise it is the torn tail.
 pub(crate) fn judge(catalog: &Catalog, index: usize, walk: &mut Walk, fault: Fault) -> io::Result<Verdict> {
     if fault.is_misplaced() || walk.window.length()? < walk.header.prepared_bytes {
@@ -318,12 +406,13 @@ pub(crate) fn judge(catalog: &Catalog, index: usize, walk: &mut Walk, fault: Fau
     let later = &catalog.segments[index + 1..];
     if let Some(next) = later.first()
         && next.header.number == walk.header.number.wrapping_add(1)
-        && walk.position.check(Position::of_header(&next.header)).is_ok()
+        && walk.check_next(&next.header).is_ok()
     {
         return Ok(Verdict::Continues);
     }
     let survey = walk.window.survey(walk.offset, Some(walk.header.identity()))?;
     let mut durable = survey.durable.max(catalog.checkpoint_claim());
+    let mut durable_place = survey.durable_place;
     for (number, next) in later.iter().enumerate() {
         let survey = catalog.open(index + 1 + number)?.survey(BLOCK_BYTES, Some(next.header.identity()))?;
         if survey.frame_count > 0 && next.header.version == 1 {
@@ -331,8 +420,12 @@ pub(crate) fn judge(catalog: &Catalog, index: usize, walk: &mut Walk, fault: Fau
             return Ok(Verdict::Damage(fault));
         }
         durable = durable.max(next.header.durable_sequence).max(survey.durable);
+        durable_place = durable_place.max(next.header.durable_place()).max(survey.durable_place);
     }
-    Ok(if durable >= walk.position.next_sequence && stands(Defence::DurableClaims) {
+    let here = Place { segment: walk.header.number, offset: walk.offset };
+    let was_durable =
+        durable >= walk.positions.inputs.next_sequence || durable_place > here && stands(Defence::DurablePlaces);
+    Ok(if was_durable && stands(Defence::DurableClaims) {
         Verdict::Damage(fault)
     } else if survey.end == walk.offset {
         Verdict::Unsealed

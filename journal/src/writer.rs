@@ -6,6 +6,8 @@
 //! disk; with the portable backend it does only where that has no thread.
 //!
 //! What holds at all times, whatever the medium does:
+//! - Each stream (the inputs, and the outputs of each core) has an open frame, numbers and watermarks of its own. What has
+//!   its place on the disk stands there in one order, and is written and durable in that order, whatever stream it is of.
 //! - `written` covers only records whose write, and every write before it, completed; `durable` only those that a sync
 //!   covers which began after that.
 //! - A frame comes into a segment only after the segment's header is durable, and is called durable only after every
@@ -21,6 +23,7 @@ mod frames;
 mod groups;
 mod open;
 mod pool;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -28,28 +31,27 @@ use change::seal_segment;
 use frames::{BuiltFrame, ClosedFrame, FrameInFlight};
 use groups::Group;
 use pool::Supply;
+use streams::WriterStream;
 
 pub use open::{CreateError, ResumeError, StartError};
 
 use crate::checksum::Seed;
 use crate::defence::{Defence, stands};
-use crate::format::{BLOCK_BYTES, FRAME_HEADER_RECORDS, JournalId, RECORD_BYTES, Record, Seal, SegmentHeader};
+use crate::format::{BLOCK_BYTES, JournalId, Place, Seal, SegmentHeader};
 use crate::index::IndexBuilder;
+use crate::mark::FrameMarks;
 use crate::medium::Lock;
-use crate::memory::{Block, copy_by_fields};
 use crate::options::{Backend, Metadata, Notice, Options, SyncPolicy, Watermarks};
 use crate::staging::Pool;
 use crate::status::{StatusWriter, WriterState};
 use crate::storage::{Completion, Done, FileSlot, Operation, SegmentName, Storage, Token};
-use crate::walk::{Position, Tally};
+use crate::walk::{Position, Positions, Tally};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tickcore_book::{Event, Sequence};
+use tickcore_book::Sequence;
 
-/// How far ahead of an append lines of the staging are asked for: the disk has read them since they were written last.
-const PREFETCH_RECORDS: usize = 16;
 /// How long `flush` and `finish` sleep at most before they look again.
 const DRIVE_WAIT: Duration = Duration::from_millis(1);
 
@@ -95,6 +97,12 @@ pub enum AppendError {
         /// The number that came.
         found: Sequence,
     },
+    /// The outputs of this core are none of what the writer was asked to take.
+    #[error("outputs of core {core} were appended: raise Options::output_streams")]
+    NoStream {
+        /// The core.
+        core: u16,
+    },
     /// The writer is poisoned.
     #[error(transparent)]
     Failed(#[from] WriteError),
@@ -105,7 +113,7 @@ pub enum AppendError {
 pub struct WriterStats {
     /// Frames handed to the storage.
     pub frame_count: u64,
-    /// Records in them.
+    /// Records in them, of all streams.
     pub record_count: u64,
     /// Bytes of those frames, headers and padding included.
     pub frame_bytes: u64,
@@ -113,12 +121,6 @@ pub struct WriterStats {
     pub sync_count: u64,
     /// Segments begun.
     pub segment_count: u64,
-}
-
-/// The frame that records are appended to. `position` is where the next record goes, in records from the block's start.
-struct OpenFrame {
-    block: Block,
-    position: usize,
 }
 
 /// A segment that frames are written into.
@@ -151,7 +153,9 @@ struct Change {
 struct Leaving {
     segment: ActiveSegment,
     /// Where it ends.
-    position: Position,
+    positions: Positions,
+    /// Frames up to its end.
+    frame_count: u64,
 }
 
 /// A segment whose frames are all durable, and whose footer is on its way.
@@ -171,20 +175,23 @@ struct Sealing {
 ///
 /// Dropping it without [`Writer::finish`] leaves the journal as a crash would: whole, unsealed, to be resumed.
 pub struct Writer {
-    next_sequence: u64,
-    open: Option<OpenFrame>,
+    inputs: WriterStream,
+    /// Those of the cores from 0 on.
+    outputs: Vec<WriterStream>,
+    /// Marks of the open frame of the inputs, and of the record that is appended next.
+    marks: FrameMarks,
     pool: Pool,
-    /// When the open frame was first seen waiting, if it lingers.
-    open_since: Option<Duration>,
     closed: VecDeque<ClosedFrame>,
     built: VecDeque<BuiltFrame>,
     in_flight: VecDeque<FrameInFlight>,
-    /// Running number of the first of `in_flight`.
+    /// Running number of the first of `in_flight`: so many frames are written.
     first_ticket: u64,
-    written: u64,
-    durable: u64,
-    /// The last record that has its place in a segment.
-    submitted: u64,
+    /// Where these end.
+    written_place: Place,
+    /// So many frames are durable.
+    durable_count: u64,
+    /// Where these end.
+    durable_place: Place,
     /// Whether a frame that nothing is under way before is to be durable when it is written, without a sync of its own.
     writes_through: bool,
     /// The sync that is under way.
@@ -197,8 +204,6 @@ pub struct Writer {
     index: IndexBuilder,
     /// The index of the segment that is being left.
     leaving_index: IndexBuilder,
-    /// Header checksum of the last frame submitted.
-    chain: u64,
     spare: Spare,
     supply: Supply,
     change: Option<Change>,
@@ -211,7 +216,6 @@ pub struct Writer {
     failure: Option<WriteError>,
     storage: Box<dyn Storage>,
     completions: Vec<Completion>,
-    published: Watermarks,
     status: Option<StatusWriter>,
     stats: WriterStats,
     options: Options,
@@ -221,56 +225,6 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Records that can be appended now without polling. 0 when the staging is full or the writer is poisoned.
-    #[inline]
-    pub fn room(&self) -> usize {
-        if self.failure.is_some() {
-            return 0;
-        }
-        let records_per_frame = self.options.frame_bytes as usize / RECORD_BYTES - FRAME_HEADER_RECORDS;
-        let in_open = self.open.as_ref().map_or(0, |open| records_per_frame + FRAME_HEADER_RECORDS - open.position);
-        in_open + self.pool.free_count() * records_per_frame
-    }
-
-    /// Copies a record into the staging. It is on its way to the disk once the writer was polled.
-    ///
-    /// # Errors
-    /// If there is no room, if `sequence` is not the one after the last, or if the writer is poisoned. Nothing was
-    /// taken then.
-    #[inline]
-    pub fn append(&mut self, sequence: Sequence, event: &Event) -> Result<(), AppendError> {
-        if sequence.0 == self.next_sequence
-            && let Some(open) = &mut self.open
-            && let Some(record) = open.block.records_mut().get_mut(open.position)
-        {
-            *record = Record { sequence, event: copy_by_fields(event) };
-            open.position += 1;
-            open.block.prefetch_for_writing(open.position + PREFETCH_RECORDS);
-            self.next_sequence += 1;
-            return Ok(());
-        }
-        self.append_to_next_block(sequence, event)
-    }
-
-    /// [`Writer::append`] when there is no open frame or it is full.
-    #[cold]
-    #[inline(never)]
-    fn append_to_next_block(&mut self, sequence: Sequence, event: &Event) -> Result<(), AppendError> {
-        if let Some(failure) = &self.failure {
-            return Err(failure.clone().into());
-        }
-        let expected = Sequence(self.next_sequence);
-        if sequence != expected {
-            return Err(AppendError::Discontinuous { expected, found: sequence });
-        }
-        let Some(mut block) = self.pool.take() else { return Err(AppendError::Full) };
-        self.close_frame();
-        block.records_mut()[FRAME_HEADER_RECORDS] = Record { sequence, event: *event };
-        self.open = Some(OpenFrame { block, position: FRAME_HEADER_RECORDS + 1 });
-        self.next_sequence += 1;
-        Ok(())
-    }
-
     /// Lets the journal make progress, and says how far it is. To be called often: after each batch of records, and
     /// while there are none.
     ///
@@ -320,15 +274,18 @@ impl Writer {
         self.failure.clone().map_or(Ok(()), Err)
     }
 
-    /// Waits until everything appended is durable, or only written under [`SyncPolicy::None`].
+    /// Waits until everything appended to any stream is durable, or only written under [`SyncPolicy::None`].
     ///
     /// # Errors
     /// If a write or sync failed.
     pub fn flush(&mut self) -> Result<Watermarks, WriteError> {
         self.is_flushing = true;
         let result = self.drive(|writer| {
-            let last = writer.next_sequence - 1;
-            writer.written == last && (writer.durable == last || writer.options.sync == SyncPolicy::None)
+            let needs_sync = writer.options.sync != SyncPolicy::None;
+            let is_done = |stream: &WriterStream| {
+                stream.written == stream.last() && (stream.durable == stream.last() || !needs_sync)
+            };
+            writer.streams().all(is_done)
         });
         self.is_flushing = false;
         result.map(|()| self.watermarks())
@@ -342,17 +299,17 @@ impl Writer {
         self.is_flushing = true;
         self.is_finishing = true;
         self.drive(|writer| {
-            writer.durable == writer.next_sequence - 1
+            writer.streams().all(|stream| stream.durable == stream.last())
                 && writer.leaving.is_none()
                 && writer.sealing.is_none()
                 && writer.change.is_none()
         })?;
         self.supply.stop();
         self.drive(|writer| !matches!(writer.spare, Spare::Preparing) && writer.supply.has_no_work())?;
-        let position = Position { next_sequence: self.durable + 1, chain: self.chain };
+        let positions = self.placed();
         let segment = &self.segment;
         self.sealing = seal_segment(self.storage.as_mut(), &mut self.pool, segment, &self.index, |offset, length| {
-            segment.tally.footer(&segment.header, offset, length, position, Seal::Finished)
+            segment.tally.footer(&segment.header, offset, length, &positions, Seal::Finished)
         });
         self.drive(|writer| writer.sealing.is_none())?;
         if let Spare::Ready(file) = self.spare {
@@ -368,24 +325,24 @@ impl Writer {
         }
     }
 
-    /// The last record whose write, and every write before it, completed.
+    /// The last record of the inputs whose write, and every write before it, completed.
     pub fn written(&self) -> Sequence {
-        Sequence(self.written)
+        Sequence(self.inputs.written)
     }
 
-    /// The last record that survives the death of the machine.
+    /// The last record of the inputs that survives the death of the machine.
     pub fn durable(&self) -> Sequence {
-        Sequence(self.durable)
+        Sequence(self.inputs.durable)
     }
 
     /// Both watermarks.
     pub fn watermarks(&self) -> Watermarks {
-        Watermarks { written: self.written(), durable: self.durable() }
+        self.inputs.watermarks()
     }
 
-    /// The record that must be appended next.
+    /// The record of the inputs that must be appended next.
     pub fn next_sequence(&self) -> Sequence {
-        Sequence(self.next_sequence)
+        Sequence(self.inputs.next_sequence)
     }
 
     /// How records reach the disk.
@@ -431,7 +388,7 @@ impl Writer {
             let (file, durable) = (name.to_string(), self.durable());
             self.failure = Some(WriteError { action, file, offset, durable, cause: Arc::new(cause) });
             // Without an open frame every append comes to where the failure is reported.
-            self.open = None;
+            self.streams_mut().for_each(|stream| stream.open = None);
             self.set_state(WriterState::Failed);
         }
     }
@@ -473,7 +430,7 @@ impl Writer {
         match (token, done) {
             (Token::Group, _) => {
                 if let Some(group) = self.group.take() {
-                    self.durable = group.last_sequence;
+                    self.end_group(&group);
                     self.leave_segment();
                 }
             }
@@ -513,7 +470,7 @@ impl Writer {
         let (action, (name, offset)) = match token {
             Token::Frame(ticket) => {
                 let index = ticket.wrapping_sub(self.first_ticket) as usize;
-                let offset = self.in_flight.get(index).map_or(0, |frame| frame.offset + frame.bytes_written as u64);
+                let offset = self.in_flight.get(index).map_or(0, frames::FrameInFlight::write_offset);
                 ("write", (self.segment.name, offset))
             }
             Token::Group => ("sync", (self.segment.name, self.segment.offset)),
@@ -529,11 +486,17 @@ impl Writer {
     }
 
     fn publish(&mut self) {
-        let watermarks = self.watermarks();
-        if watermarks != self.published {
-            self.published = watermarks;
-            if let Some(status) = &self.status {
-                status.publish(watermarks);
+        let status = self.status.as_ref();
+        if let Some(moved) = self.inputs.take_moved()
+            && let Some(status) = status
+        {
+            status.publish(moved);
+        }
+        for (core, stream) in (0..).zip(&mut self.outputs) {
+            if let Some(moved) = stream.take_moved()
+                && let Some(status) = status
+            {
+                status.publish_outputs(core, moved);
             }
         }
     }

@@ -124,7 +124,7 @@ fn version_1_is_resumed() {
     assert_eq!(read_back(directory.path()), (1143, Tail::Sealed));
     assert!(verify(directory.path(), |_| ()).unwrap().is_intact());
     let third = std::fs::read(directory.path().join("segment-000003.tcj")).unwrap();
-    assert_eq!(half(&third, 8), 2);
+    assert_eq!(half(&third, 8), FORMAT_VERSION);
 }
 
 /// A segment of version 1 that was never sealed is sealed as one of version 1.

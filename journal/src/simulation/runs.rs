@@ -13,6 +13,7 @@ use crate::reader::{Reader, Tail};
 use crate::recovery::RecoverError;
 use crate::repair::repair_on;
 use crate::seek::Start;
+use crate::stream::Stream;
 use crate::verify::verify_on;
 use crate::writer::{AppendError, CreateError, ResumeError, Writer};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -364,7 +365,7 @@ impl Run {
 
     /// Reads from some record on. Returns the last, how it ended, and where.
     fn read_from(&self, mut last: u64) -> Result<(u64, Option<ReadError>, Tail), OpenError> {
-        let mut reader = Reader::open_on(&self.disk.medium(), Start::Sequence(Sequence(last + 1)))?;
+        let mut reader = Reader::open_on(&self.disk.medium(), Stream::INPUTS, Start::Sequence(Sequence(last + 1)))?;
         let mut is_first = true;
         last = last.max(self.first()? - 1);
         let error = loop {
@@ -387,7 +388,7 @@ impl Run {
 
     /// The first record that retention left.
     fn first(&self) -> Result<u64, OpenError> {
-        Reader::open_on(&self.disk.medium(), Start::Beginning).map(|reader| reader.next_sequence().0)
+        Reader::open_on(&self.disk.medium(), Stream::INPUTS, Start::Beginning).map(|reader| reader.next_sequence().0)
     }
 
     /// A reader beside the writer sees all that is written, and calls nothing damaged.
@@ -454,7 +455,7 @@ impl Run {
         let time = TimestampNs(self.random.below(self.appended + 1));
         let first = self.first().map_err(|error| error.to_string())?;
         let expected = (first..=self.appended).find(|&number| event(number).exchange_time >= time);
-        let found = Reader::open_on(&self.disk.medium(), Start::Time(time))
+        let found = Reader::open_on(&self.disk.medium(), Stream::INPUTS, Start::Time(time))
             .map_err(|error| error.to_string())
             .and_then(|mut reader| match reader.next_batch() {
                 Ok(records) => Ok(records.map(|records| records[0].sequence.0)),
@@ -729,7 +730,7 @@ fn a_checkpoint_tells_that_the_last_segments_are_gone() {
 
     let behind = crate::Fault::BehindCheckpoint { sequence: Sequence(90) };
     let read = || {
-        let mut reader = Reader::open_on(&medium, Start::Beginning).unwrap();
+        let mut reader = Reader::open_on(&medium, Stream::INPUTS, Start::Beginning).unwrap();
         loop {
             match reader.next_batch() {
                 Ok(Some(_)) => {}

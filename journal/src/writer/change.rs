@@ -32,11 +32,15 @@ impl Writer {
             }
             &mut Spare::Ready(file) => {
                 let Some(block) = self.pool.take_control() else { return false };
+                let placed = self.placed();
                 let header = SegmentHeader {
                     number,
-                    first_sequence: self.submitted + 1,
-                    previous_checksum: self.chain,
-                    durable_sequence: self.durable,
+                    first_sequence: placed.inputs.next_sequence,
+                    previous_checksum: placed.inputs.chain,
+                    durable_sequence: self.inputs.durable,
+                    durable_segment: self.durable_place.segment,
+                    durable_offset: self.durable_place.offset,
+                    outputs: placed.outputs,
                     ..self.segment.header
                 }
                 .seal();
@@ -70,9 +74,10 @@ impl Writer {
         match self.change.take_if(|change| is_known(change) && is_free) {
             None => false,
             Some(change) => {
+                let (positions, frame_count) = (self.placed(), self.placed_count());
                 let segment = core::mem::replace(&mut self.segment, change.next);
-                let position = Position { next_sequence: self.submitted + 1, chain: self.chain };
-                self.leaving = Some(Leaving { segment, position });
+                self.streams_mut().for_each(|stream| stream.leaving_last = stream.placed.next_sequence - 1);
+                self.leaving = Some(Leaving { segment, positions, frame_count });
                 core::mem::swap(&mut self.index, &mut self.leaving_index);
                 self.index.clear();
                 self.stats.segment_count += 1;
@@ -84,13 +89,13 @@ impl Writer {
 
     /// Begins to seal the segment that is being left, once all of it is durable.
     pub(super) fn leave_segment(&mut self) {
-        let is_durable = |leaving: &Leaving| self.durable + 1 >= leaving.position.next_sequence;
+        let is_durable = |leaving: &Leaving| self.durable_count >= leaving.frame_count;
         if self.leaving.as_ref().is_some_and(|leaving| is_durable(leaving) || !stands(Defence::FooterAfterFrames))
-            && let Some(Leaving { segment, position }) = self.leaving.take()
+            && let Some(Leaving { segment, positions, .. }) = self.leaving.take()
         {
             self.sealing =
                 seal_segment(self.storage.as_mut(), &mut self.pool, &segment, &self.leaving_index, |offset, length| {
-                    segment.tally.footer(&segment.header, offset, length, position, Seal::Full)
+                    segment.tally.footer(&segment.header, offset, length, &positions, Seal::Full)
                 });
         }
     }

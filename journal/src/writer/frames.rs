@@ -1,14 +1,17 @@
 //! Frames on their way: closed, given a place, handed to the storage, written.
 
-use super::{OpenFrame, Spare, Writer};
+use super::streams::OpenFrame;
+use super::{Spare, Writer};
 use crate::defence::{Defence, stands};
 use crate::format::{
     BLOCK_BYTES, EVENT_RECORDS, FORMAT_VERSION, FRAME_HEADER_BYTES, FRAME_HEADER_RECORDS, FRAME_MAGIC, FrameHeader,
-    INPUT_STREAM, MARKS_MAX, Mark, RECORD_BYTES, WRITE_UNIT_BYTES, frame_bytes_for,
+    Place, RECORD_BYTES, WRITE_UNIT_BYTES, frame_bytes_for,
 };
 use crate::index::IndexEntry;
+use crate::mark::FrameMarks;
 use crate::memory::Block;
 use crate::storage::{FileSlot, Operation, Token};
+use crate::walk::Positions;
 use std::io;
 use std::time::Duration;
 use zerocopy::IntoBytes;
@@ -22,48 +25,93 @@ pub(super) const BUILT_MAX: usize = 8;
 
 /// A frame's records, waiting for a place on the disk.
 pub(super) struct ClosedFrame {
-    pub(super) block: Block,
-    pub(super) record_count: usize,
+    /// Of which stream, see [`Writer::stream`].
+    stream: usize,
+    block: Block,
+    record_count: usize,
+    marks: FrameMarks,
 }
 
-/// A frame that has its place and waits for its turn.
-pub(super) struct BuiltFrame {
-    file: FileSlot,
+/// A frame that has its place.
+#[derive(Clone, Copy)]
+struct PlacedFrame {
+    stream: usize,
     last_sequence: u64,
+    file: FileSlot,
+    segment: u64,
     offset: u64,
     frame_bytes: usize,
+}
+
+/// A frame that waits for its turn.
+pub(super) struct BuiltFrame {
+    frame: PlacedFrame,
     block: Block,
 }
 
 /// A frame that was handed to the storage.
 pub(super) struct FrameInFlight {
-    pub(super) file: FileSlot,
-    pub(super) last_sequence: u64,
-    pub(super) offset: u64,
-    pub(super) frame_bytes: usize,
-    pub(super) bytes_written: usize,
+    frame: PlacedFrame,
+    bytes_written: usize,
     /// Durable when it is written.
-    pub(super) is_through: bool,
+    is_through: bool,
 }
 
 impl FrameInFlight {
-    pub(super) fn is_written(&self) -> bool {
-        self.bytes_written == self.frame_bytes
+    fn is_written(&self) -> bool {
+        self.bytes_written == self.frame.frame_bytes
+    }
+
+    /// Where in its file the next write goes.
+    pub(super) fn write_offset(&self) -> u64 {
+        self.frame.offset + self.bytes_written as u64
     }
 }
 
 impl Writer {
-    /// Moves the open frame, if it has records, to those that wait for a place.
-    pub(super) fn close_frame(&mut self) {
-        if let Some(OpenFrame { block, position }) = self.open.take() {
-            self.closed.push_back(ClosedFrame { block, record_count: position - FRAME_HEADER_RECORDS });
-            self.open_since = None;
+    /// Moves the open frame of a stream, if it has one, to those that wait for a place.
+    pub(super) fn close_frame(&mut self, index: usize) {
+        if let Some(OpenFrame { block, position, .. }) = self.stream_mut(index).open.take() {
+            self.push_closed(index, block, position);
         }
     }
 
-    /// Closes the open frame if it should wait no longer: it is full, or the disk is idle and it lingered enough.
-    fn close_frame_if_due(&mut self) -> bool {
-        let Some(open) = &self.open else { return false };
+    fn push_closed(&mut self, index: usize, block: Block, position: usize) {
+        let record_count = position - FRAME_HEADER_RECORDS;
+        let marks = if index == 0 { self.marks.take(record_count) } else { FrameMarks::default() };
+        self.stream_mut(index).open_since = None;
+        self.closed.push_back(ClosedFrame { stream: index, block, record_count, marks });
+    }
+
+    /// Closes the open frames that should wait no longer. `false` when there are none.
+    fn close_due_frames(&mut self) -> bool {
+        // All of them at once: whichever went alone would have the disk, and keep the others waiting.
+        let mut is_any = false;
+        for index in 0..=self.outputs.len() {
+            if self.is_due(index) {
+                self.close_due_frame(index);
+                is_any = true;
+            }
+        }
+        is_any
+    }
+
+    /// Closes open frames that have waited for as many of other streams as may be in flight. The disk may never be idle, and
+    /// the other streams' frames always be full.
+    fn close_overtaken_frames(&mut self) {
+        for index in 0..=self.outputs.len() {
+            let others_placed = self.others_placed(index);
+            let most = u64::from(self.options.writes_in_flight);
+            let is_overtaken = |open: &OpenFrame| others_placed - open.others_placed >= most;
+            if self.stream(index).open.as_ref().is_some_and(is_overtaken) {
+                self.close_due_frame(index);
+            }
+        }
+    }
+
+    /// Whether the open frame of a stream should wait no longer: it is full, or the disk is idle and it lingered enough.
+    fn is_due(&mut self, index: usize) -> bool {
+        let Some(open) = &self.stream(index).open else { return false };
         let bytes = open.position * RECORD_BYTES;
         if bytes < self.options.frame_bytes as usize {
             if !self.is_disk_idle() {
@@ -76,35 +124,39 @@ impl Writer {
             };
             if !self.is_flushing && !linger.is_zero() && (bytes as u64) < linger_bytes {
                 let now = self.storage.now();
-                let since = *self.open_since.get_or_insert(now);
+                let since = *self.stream_mut(index).open_since.get_or_insert(now);
                 if now.saturating_sub(since) < linger {
                     return false;
                 }
             }
         }
-        if !self.is_flushing && bytes >= WHOLE_UNITS_FROM_BYTES && bytes < self.options.frame_bytes as usize {
-            self.close_whole_units();
-        } else {
-            self.close_frame();
-        }
         true
+    }
+
+    fn close_due_frame(&mut self, index: usize) {
+        let bytes = self.stream(index).open.as_ref().map_or(0, |open| open.position * RECORD_BYTES);
+        if !self.is_flushing && bytes >= WHOLE_UNITS_FROM_BYTES && bytes < self.options.frame_bytes as usize {
+            self.close_whole_units(index);
+        } else {
+            self.close_frame(index);
+        }
     }
 
     /// Closes the open frame at the end of its last whole write unit, and takes the records behind into the next: they
     /// would cost a whole unit now, and wait for one write so.
-    fn close_whole_units(&mut self) {
+    fn close_whole_units(&mut self, index: usize) {
         const UNIT_RECORDS: usize = WRITE_UNIT_BYTES as usize / RECORD_BYTES;
-        let Some(OpenFrame { mut block, position }) = self.open.take() else { return };
+        let Some(OpenFrame { mut block, position, .. }) = self.stream_mut(index).open.take() else { return };
         let rest = position % UNIT_RECORDS;
         let next = if rest == 0 { None } else { self.pool.take() };
         let kept = if next.is_some() { position - rest } else { position };
-        self.open_since = None;
-        self.open = next.map(|mut next| {
+        let others_placed = self.others_placed(index);
+        self.stream_mut(index).open = next.map(|mut next| {
             let from = &block.records_mut()[kept..position];
             next.records_mut()[FRAME_HEADER_RECORDS..FRAME_HEADER_RECORDS + rest].copy_from_slice(from);
-            OpenFrame { block: next, position: FRAME_HEADER_RECORDS + rest }
+            OpenFrame { block: next, position: FRAME_HEADER_RECORDS + rest, others_placed }
         });
-        self.closed.push_back(ClosedFrame { block, record_count: kept - FRAME_HEADER_RECORDS });
+        self.push_closed(index, block, kept);
     }
 
     /// Submits as many frames as there are due and as may be in flight. Where a segment ends, frames that wait are given
@@ -125,7 +177,10 @@ impl Writer {
             if self.change.is_some() && !self.enter_next_segment() {
                 return;
             }
-            if self.closed.is_empty() && !self.close_frame_if_due() {
+            if !self.outputs.is_empty() {
+                self.close_overtaken_frames();
+            }
+            if self.closed.is_empty() && !self.close_due_frames() {
                 break;
             }
             let Some(frame) = self.closed.front() else { break };
@@ -155,7 +210,7 @@ impl Writer {
 
     /// Gives a frame its place, its header and its checksums.
     fn build_frame(&mut self, frame: ClosedFrame) {
-        let ClosedFrame { mut block, record_count } = frame;
+        let ClosedFrame { stream: index, mut block, record_count, marks } = frame;
         let frame_bytes = frame_bytes_for(record_count);
         let records = &block.records_mut()[FRAME_HEADER_RECORDS..][..record_count];
         let (first, last) = (records[0], records[record_count - 1]);
@@ -163,6 +218,8 @@ impl Writer {
         let payload = &mut block.bytes_mut()[FRAME_HEADER_BYTES..frame_bytes];
         payload[record_count * RECORD_BYTES..].fill(0);
         let segment = &mut self.segment;
+        let stream = if index == 0 { &mut self.inputs } else { &mut self.outputs[index - 1] };
+        let number = segment.header.number;
         let header = FrameHeader {
             magic: FRAME_MAGIC,
             version: FORMAT_VERSION,
@@ -170,20 +227,20 @@ impl Writer {
             frame_bytes: frame_bytes as u32,
             record_count: record_count as u32,
             record_kind: EVENT_RECORDS,
-            stream: INPUT_STREAM,
+            stream: stream.number,
             first_sequence: first.sequence.0,
             first_time: first.event.exchange_time.0,
             last_time: last.event.exchange_time.0,
             journal: segment.header.journal,
             epoch: segment.header.epoch,
-            segment: segment.header.number,
+            segment: number,
             offset: segment.offset,
-            durable_sequence: self.durable,
-            previous_checksum: self.chain,
+            durable_sequence: stream.durable,
+            previous_checksum: stream.placed.chain,
             payload_checksum: segment.seed.checksum(payload),
-            mark_count: 0,
-            reserved: 0,
-            marks: [Mark::default(); MARKS_MAX],
+            mark_count: marks.count,
+            durable_units: self.durable_place.to_units(number),
+            marks: marks.marks,
             highest_time,
             header_checksum: 0,
         }
@@ -195,29 +252,43 @@ impl Writer {
         let offset = segment.offset;
         segment.offset += frame_bytes as u64;
         let highest_time_before = segment.tally.highest_time;
-        self.index.add(IndexEntry { first_sequence: first.sequence.0, offset, highest_time_before });
+        if index == 0 {
+            self.index.add(IndexEntry { first_sequence: first.sequence.0, offset, highest_time_before });
+        }
         segment.tally.add(segment.seed, &header);
-        self.chain = header.header_checksum;
-        self.submitted = last.sequence.0;
-        let file = segment.file;
-        self.built.push_back(BuiltFrame { file, last_sequence: last.sequence.0, offset, frame_bytes, block });
+        stream.placed = header.end_position();
+        stream.frame_count += 1;
+        let (file, last_sequence) = (segment.file, last.sequence.0);
+        let frame = PlacedFrame { stream: index, last_sequence, file, segment: number, offset, frame_bytes };
+        self.built.push_back(BuiltFrame { frame, block });
     }
 
-    fn submit_frame(&mut self, frame: BuiltFrame) {
-        let BuiltFrame { file, last_sequence, offset, frame_bytes, block } = frame;
+    fn submit_frame(&mut self, built: BuiltFrame) {
+        let BuiltFrame { frame, block } = built;
         let token = Token::Frame(self.first_ticket + self.in_flight.len() as u64);
         let is_through = self.may_write_through();
-        let (bytes_written, to) = (0, frame_bytes);
-        self.in_flight.push_back(FrameInFlight { file, last_sequence, offset, frame_bytes, bytes_written, is_through });
+        self.in_flight.push_back(FrameInFlight { frame, bytes_written: 0, is_through });
+        let PlacedFrame { file, offset, frame_bytes: to, .. } = frame;
         self.storage.submit(token, Operation::Write { file, offset, block, from: 0, to, is_through });
+    }
+
+    /// Frames that have their places.
+    pub(super) fn placed_count(&self) -> u64 {
+        self.first_ticket + (self.in_flight.len() + self.built.len()) as u64
+    }
+
+    /// Where what has its place ends.
+    pub(super) fn placed(&self) -> Positions {
+        Positions { inputs: self.inputs.placed, outputs: self.output_ends() }
     }
 
     pub(super) fn complete_frame(&mut self, ticket: u64, count: usize, block: Option<Block>) {
         let index = ticket.wrapping_sub(self.first_ticket) as usize;
         let (Some(frame), Some(block)) = (self.in_flight.get_mut(index), block) else { return };
         let from = frame.bytes_written + count;
-        if from >= frame.frame_bytes || !stands(Defence::ShortWrites) {
-            frame.bytes_written = frame.frame_bytes;
+        let frame_bytes = frame.frame.frame_bytes;
+        if from >= frame_bytes || !stands(Defence::ShortWrites) {
+            frame.bytes_written = frame_bytes;
             return self.pool.give_back(block);
         }
         // A short write: go on from the last whole unit.
@@ -227,7 +298,7 @@ impl Writer {
             return self.fail_operation(Token::Frame(ticket), io::ErrorKind::WriteZero.into());
         }
         frame.bytes_written = from;
-        let (file, offset, to) = (frame.file, frame.offset + from as u64, frame.frame_bytes);
+        let (file, offset, to) = (frame.frame.file, frame.write_offset(), frame_bytes);
         let is_through = frame.is_through;
         self.storage.submit(Token::Frame(ticket), Operation::Write { file, offset, block, from, to, is_through });
     }
@@ -235,15 +306,21 @@ impl Writer {
     /// Moves `written` over the writes that are done without one before that is not.
     pub(super) fn advance_written(&mut self) {
         let may_skip = !stands(Defence::WrittenInOrder) && self.in_flight.iter().any(FrameInFlight::is_written);
-        while let Some(frame) = self.in_flight.pop_front_if(|frame| frame.is_written() || may_skip) {
-            self.written = frame.last_sequence;
+        while let Some(in_flight) = self.in_flight.pop_front_if(|frame| frame.is_written() || may_skip) {
+            let PlacedFrame { stream, last_sequence, segment, offset, frame_bytes, .. } = in_flight.frame;
+            let stream = self.stream_mut(stream);
+            stream.written = last_sequence;
+            if in_flight.is_through {
+                stream.durable = last_sequence;
+            }
             self.first_ticket += 1;
-            if frame.is_through {
+            self.written_place = Place { segment, offset: offset + frame_bytes as u64 };
+            if in_flight.is_through {
                 // So is everything before it.
-                self.durable = frame.last_sequence;
+                (self.durable_count, self.durable_place) = (self.first_ticket, self.written_place);
                 self.leave_segment();
             } else {
-                self.unsynced_bytes += frame.frame_bytes as u64;
+                self.unsynced_bytes += frame_bytes as u64;
             }
         }
     }

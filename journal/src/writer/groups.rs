@@ -7,13 +7,16 @@
 
 use super::{Leaving, Writer};
 use crate::defence::{Defence, stands};
+use crate::format::Place;
 use crate::options::SyncPolicy;
 use crate::storage::{Operation, Token};
 
 /// A sync of a group of frames.
 pub(super) struct Group {
-    /// The last record that it covers.
-    pub(super) last_sequence: u64,
+    /// So many frames are durable when it is done.
+    frame_count: u64,
+    /// Where these end.
+    place: Place,
 }
 
 /// Bytes of a group at least while frames wait for their writes.
@@ -22,14 +25,14 @@ const DEEP_GROUP_BYTES: u64 = 8 << 20;
 impl Writer {
     /// Whether a frame that is not full is to go now: what is under way would only be in its way.
     pub(super) fn is_disk_idle(&self) -> bool {
-        self.in_flight.is_empty() && (!self.writes_through || self.durable == self.submitted)
+        self.in_flight.is_empty() && (!self.writes_through || self.durable_count == self.placed_count())
     }
 
     /// Whether the next frame is to be written through: where everything before it is durable. So it is durable when it counts
     /// as written; and never are two flushes of one file under way, of which the one that fails could have lost what the other
     /// answers for.
     pub(super) fn may_write_through(&self) -> bool {
-        let is_behind_durable = self.durable == self.written;
+        let is_behind_durable = self.durable_count == self.first_ticket;
         let may = self.writes_through && self.in_flight.is_empty();
         may && (is_behind_durable || !stands(Defence::ThroughBehindDurable))
     }
@@ -40,20 +43,35 @@ impl Writer {
             return;
         }
         // The segment that is being left first: nothing behind it is durable before all of it is.
-        let (file, last_sequence) = match &self.leaving {
-            Some(Leaving { segment, position }) => (segment.file, self.written.min(position.next_sequence - 1)),
-            None => (self.segment.file, self.written),
+        let (file, frame_count, place) = match &self.leaving {
+            Some(Leaving { segment, frame_count, .. }) if *frame_count < self.first_ticket => {
+                let place = Place { segment: segment.header.number, offset: segment.offset };
+                (segment.file, *frame_count, place)
+            }
+            Some(Leaving { segment, .. }) => (segment.file, self.first_ticket, self.written_place),
+            None => (self.segment.file, self.first_ticket, self.written_place),
         };
-        if last_sequence <= self.durable || !self.is_group_due() {
+        if frame_count <= self.durable_count || !self.is_group_due() {
             return;
         }
-        if !stands(Defence::DurableAfterSync) {
-            self.durable = last_sequence;
+        let is_leaving = self.leaving.is_some();
+        for stream in self.streams_mut() {
+            stream.covered = if is_leaving { stream.written.min(stream.leaving_last) } else { stream.written };
         }
-        self.group = Some(Group { last_sequence });
+        let group = Group { frame_count, place };
+        if !stands(Defence::DurableAfterSync) {
+            self.end_group(&group);
+        }
+        self.group = Some(group);
         self.unsynced_bytes = 0;
         self.stats.sync_count += 1;
         self.storage.submit(Token::Group, Operation::Sync { file });
+    }
+
+    /// What a sync was to cover is durable.
+    pub(super) fn end_group(&mut self, group: &Group) {
+        (self.durable_count, self.durable_place) = (group.frame_count, group.place);
+        self.streams_mut().for_each(|stream| stream.durable = stream.covered);
     }
 
     /// Whether so many frames wait for their writes that the disk is to do nothing else.

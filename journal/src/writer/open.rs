@@ -6,25 +6,26 @@ use super::{ActiveSegment, Spare, Writer, WriterStats};
 use crate::directory::{Catalog, segment_files};
 use crate::fault::OpenError;
 use crate::format::{
-    BLOCK_BYTES, FLAG_TIMES_SINCE_MIDNIGHT, FORMAT_VERSION, INPUT_BYTES_MAX, JournalId, SEGMENT_MAGIC, SegmentHeader,
-    WRITE_UNIT_BYTES,
+    BLOCK_BYTES, FLAG_TIMES_SINCE_MIDNIGHT, FORMAT_VERSION, INPUT_BYTES_MAX, JournalId, Place, SEGMENT_MAGIC,
+    SegmentHeader, WRITE_UNIT_BYTES,
 };
 use crate::helper::Worker;
 use crate::index::IndexBuilder;
+use crate::mark::FrameMarks;
 use crate::medium::{DirectoryMedium, LOCK_FILE, Lock, Medium};
 use crate::memory::Block;
-use crate::options::{Metadata, OptionError, Options, REGISTERED_BYTES_MAX, SyncPolicy, Watermarks};
+use crate::options::{Metadata, OptionError, Options, REGISTERED_BYTES_MAX, SyncPolicy};
 use crate::recovery::{RecoverError, Recovery, recover_locked, take_lock};
 use crate::staging::{CONTROL_BLOCKS, Pool};
 use crate::status::STATUS_FILE;
 use crate::storage::{Done, FileSlot, OPERATIONS_MAX, Operation, SegmentName, Storage, Token};
-use crate::walk::Position;
+use crate::stream::OutputEnds;
+use crate::walk::{Position, Positions};
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tickcore_book::Sequence;
 use zerocopy::IntoBytes;
 
 /// Epoch of the segments of a journal that was never resumed.
@@ -155,14 +156,18 @@ impl Writer {
         options.check().map_err(StartError::from)?;
         let lock = take_lock(medium.as_ref())?;
         let (recovery, end) = recover_locked(medium)?;
+        let (number, Positions { inputs, outputs }) = (end.header.number + 1, end.positions);
         let header = SegmentHeader {
             version: FORMAT_VERSION,
             epoch: end.header.epoch + 1,
-            number: end.header.number + 1,
+            number,
             prepared_bytes: options.segment_bytes + BLOCK_BYTES,
-            first_sequence: end.position.next_sequence,
-            previous_checksum: end.position.chain,
-            durable_sequence: end.position.next_sequence - 1,
+            first_sequence: inputs.next_sequence,
+            previous_checksum: inputs.chain,
+            durable_sequence: inputs.next_sequence - 1,
+            durable_segment: Place::start_of(number).segment,
+            durable_offset: Place::start_of(number).offset,
+            outputs,
             ..end.header
         }
         .seal();
@@ -180,7 +185,7 @@ impl Writer {
     /// If a file cannot be removed.
     pub fn discard(self, directory: impl AsRef<Path>) -> io::Result<()> {
         let directory = directory.as_ref();
-        if self.next_sequence != 1 || self.segment.header.epoch != FIRST_EPOCH {
+        if self.streams().any(|stream| stream.next_sequence != 1) || self.segment.header.epoch != FIRST_EPOCH {
             return Ok(());
         }
         drop(self);
@@ -219,20 +224,26 @@ impl Writer {
         let supply = Supply::new(medium, &options, header.journal, header.number)?;
         let last = header.first_sequence - 1;
         let new_index = || IndexBuilder::new(options.segment_bytes, options.index_interval_bytes, frame_bytes);
-        let position = Position::of_header(&header);
+        let (inputs, outputs) = Self::streams_of(&header, options.output_streams);
         let status =
             medium.status(header.journal, last).map_err(StartError::io("write", &directory.join(STATUS_FILE)))?;
+        if let Some(status) = &status {
+            for (core, stream) in (0..).zip(&outputs) {
+                status.publish_outputs(core, stream.watermarks());
+            }
+        }
+        let begin = Place::start_of(header.number);
         Ok(Self {
-            next_sequence: position.next_sequence,
-            open: None,
-            open_since: None,
+            inputs,
+            outputs,
+            marks: FrameMarks::default(),
             closed: VecDeque::with_capacity(block_count - CONTROL_BLOCKS),
             built: VecDeque::with_capacity(BUILT_MAX),
             in_flight: VecDeque::with_capacity(options.writes_in_flight as usize),
             first_ticket: 0,
-            written: last,
-            durable: last,
-            submitted: last,
+            written_place: begin,
+            durable_count: 0,
+            durable_place: begin,
             writes_through: options.sync == SyncPolicy::EveryGroup && storage.writes_through(),
             group: None,
             group_at: None,
@@ -240,7 +251,6 @@ impl Writer {
             segment: ActiveSegment::new(file, header),
             index: new_index(),
             leaving_index: new_index(),
-            chain: position.chain,
             spare: Spare::None,
             supply,
             change: None,
@@ -251,7 +261,6 @@ impl Writer {
             failure: None,
             storage,
             completions: Vec::with_capacity(OPERATIONS_MAX),
-            published: Watermarks { written: Sequence(last), durable: Sequence(last) },
             status,
             stats: WriterStats { segment_count: 1, ..WriterStats::default() },
             pool,
@@ -290,6 +299,9 @@ fn first_header(journal: JournalId, options: &Options, metadata: &Metadata) -> S
         first_sequence: Position::START.next_sequence,
         previous_checksum: Position::START.chain,
         durable_sequence: 0,
+        durable_segment: Place::start_of(1).segment,
+        durable_offset: Place::start_of(1).offset,
+        outputs: OutputEnds::default(),
         created: metadata.created.0,
         flags: if metadata.has_times_since_midnight { FLAG_TIMES_SINCE_MIDNIGHT } else { 0 },
         instruments_max: metadata.capacities.instruments_max,
@@ -298,7 +310,7 @@ fn first_header(journal: JournalId, options: &Options, metadata: &Metadata) -> S
         write_unit_bytes: WRITE_UNIT_BYTES as u32,
         input_bytes: metadata.input.len() as u32,
         input,
-        reserved: [0; 431],
+        reserved: [0; 301],
         header_checksum: 0,
     }
     .seal()

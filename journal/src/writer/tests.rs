@@ -10,7 +10,7 @@ use crate::{Reader, Tail, recover, verify};
 use proptest::prelude::*;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tickcore_book::{InstrumentId, Kind, TimestampNs};
+use tickcore_book::{Event, InstrumentId, Kind, TimestampNs};
 
 /// What a [`Faulty`] storage does to operations, chosen by the test while the writer runs.
 #[derive(Default)]
