@@ -128,8 +128,8 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         }
     }
 
-    /// Applies a batch of events that ends with the stream at `through`. False when a strict run met an anomaly: nothing
-    /// after it was applied.
+    /// Applies a batch of events that ends with the stream at `through`. False when a strict run met an anomaly, and nothing
+    /// after it was applied, or when the strategy sent something else than in an earlier run of the session.
     ///
     /// Never inlined: the dry run at start warms the very code that the run then uses.
     #[inline(never)]
@@ -182,6 +182,9 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
             self.control.set_events_applied(self.events);
         }
         self.probe.turn();
+        if self.outputs.departs_at().is_some() {
+            return false;
+        }
         if !events.is_empty() && self.is_live && !self.is_within_transaction {
             self.strategy.on_batch_end(&mut Context::between(&mut self.books, Sequence(self.events)));
         }
@@ -286,6 +289,11 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
                 self.strategy.on_bbo(&mut context, instrument, &bbo, event);
             }
         }
+    }
+
+    /// Its number among the book cores, from 0.
+    pub(crate) fn number(&self) -> u32 {
+        self.share.as_ref().map_or(0, Share::number)
     }
 
     /// Tells the strategy that nothing more comes.

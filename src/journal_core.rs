@@ -2,8 +2,10 @@
 
 use crate::control::Control;
 use crate::journal_policy::{FullTime, JournalPolicy, OnFailure};
+use crate::journaled_outputs::JournaledOutputs;
 use crate::meter::Meter;
 use crate::outcome::JournalOutcome;
+use crate::outputs::UnfilteredReader;
 use crate::pin::is_confined_to;
 use crate::probes::JournalProbe;
 use crate::stat::Counter;
@@ -121,6 +123,8 @@ pub(crate) struct JournalRun<'r> {
     dir: PathBuf,
     /// Gone once the journal has failed: then nobody waits for it.
     ring: Option<RingReader>,
+    /// What strategies send, by book core; gone like the ring.
+    outputs: JournaledOutputs,
     writer: Writer,
     policy: JournalPolicy,
     full: FullTime,
@@ -145,7 +149,7 @@ impl<'r> JournalRun<'r> {
     /// Begins a journal, or takes up one that is there. Memory is taken and touched here.
     pub(crate) fn open(
         config: &JournalConfig,
-        ring: RingReader,
+        (ring, outputs): (RingReader, Vec<UnfilteredReader>),
         plan: &Plan,
         is_paced: bool,
         probe: JournalProbe<'r>,
@@ -173,6 +177,7 @@ impl<'r> JournalRun<'r> {
         Ok(Self {
             dir: config.dir.clone(),
             ring: Some(ring),
+            outputs: JournaledOutputs::new(outputs),
             writer,
             policy: config.policy,
             full: FullTime::default(),
@@ -193,6 +198,7 @@ impl<'r> JournalRun<'r> {
     /// fails: then its policy says what becomes of the run.
     pub(crate) fn carry(&mut self, control: &Control, meter: &mut Meter<'_>) {
         let Some(mut ring) = self.ring.take() else { return };
+        self.outputs.begin();
         let carried = self
             .compare(&mut ring, control, meter)
             .and_then(|()| self.append_all(&mut ring, control, meter))
@@ -205,6 +211,7 @@ impl<'r> JournalRun<'r> {
         self.has_failed(error.to_string(), error.is_of_the_journal(), control);
         // Nobody waits for this journal any more.
         drop(ring);
+        self.outputs.let_go();
         if self.is_writer_sound
             && let Err(error) = self.write_all(control, meter)
         {
@@ -267,6 +274,7 @@ impl<'r> JournalRun<'r> {
                 }
                 self.compared_events += count as u64;
                 rest = &rest[count..];
+                self.append_outputs(meter)?;
                 if control.is_abandoned() {
                     return Ok(());
                 } else if count > 0 {
@@ -295,6 +303,7 @@ impl<'r> JournalRun<'r> {
     ) -> Result<bool, CarryError> {
         let mut waiter = self.wait.waiter();
         while ring.next_sequence() < first {
+            self.append_outputs(meter)?;
             let left = (first.get() - ring.next_sequence().get()) as usize;
             if ring.poll(left.min(BATCH_EVENTS), |_, _| ()) > 0 {
                 waiter.reset();
@@ -342,13 +351,14 @@ impl<'r> JournalRun<'r> {
                 }
             });
             refused?;
+            let output_count = self.outputs.append(&mut self.writer)?;
             self.poll(meter)?;
-            if count > 0 {
+            if count + output_count > 0 {
                 idle_turns = 0;
                 waiter.reset();
                 meter.worked();
                 meter.batch(count, 0, Sequence(self.writer.next_sequence().get() - 1));
-            } else if ring.is_closed_and_drained() {
+            } else if ring.is_closed_and_drained() && self.outputs.are_complete() {
                 return Ok(());
             } else if self.spins && idle_turns < SPINS_MAX {
                 idle_turns += 1;
@@ -358,6 +368,14 @@ impl<'r> JournalRun<'r> {
                 self.writer.wait(WAIT)?;
                 meter.slept();
             }
+        }
+        Ok(())
+    }
+
+    /// Appends what strategies have sent while nothing else is appended.
+    fn append_outputs(&mut self, meter: &Meter<'_>) -> Result<(), CarryError> {
+        if self.outputs.append(&mut self.writer)? > 0 {
+            self.poll(meter)?;
         }
         Ok(())
     }
@@ -374,7 +392,10 @@ impl<'r> JournalRun<'r> {
 
     /// Waits until what was appended is written: what is left for the end is one sync.
     fn write_all(&mut self, control: &Control, meter: &mut Meter<'_>) -> Result<(), CarryError> {
-        while !control.is_abandoned() && self.writer.written().next() < self.writer.next_sequence() {
+        let is_written = |writer: &Writer, outputs: &JournaledOutputs| {
+            writer.written().next() >= writer.next_sequence() && outputs.are_written(writer)
+        };
+        while !control.is_abandoned() && !is_written(&self.writer, &self.outputs) {
             self.poll(meter)?;
             self.writer.wait(WAIT)?;
             meter.slept();
@@ -394,6 +415,7 @@ impl<'r> JournalRun<'r> {
             restart_ns: 0,
             checkpoints_made: 0,
             compared_events: 0,
+            last_outputs: Vec::new(),
             unmeasured_events: 0,
             bytes: 0,
             segments: 0,
@@ -421,7 +443,9 @@ impl<'r> JournalRun<'r> {
     pub(crate) fn finish(mut self, control: &Control) -> JournalOutcome {
         // The feed no longer waits for this journal.
         self.ring = None;
+        self.outputs.let_go();
         self.warn(control);
+        let last_outputs = self.outputs.last(&self.writer);
         let Self {
             dir, mut writer, policy, is_writer_sound, compared_events, mut error, helper, disk, mut probe, ..
         } = self;
@@ -457,6 +481,7 @@ impl<'r> JournalRun<'r> {
             restart_ns: 0,
             checkpoints_made: 0,
             compared_events,
+            last_outputs,
             unmeasured_events: probe.close(),
             bytes: 0,
             segments: 0,

@@ -2,6 +2,7 @@
 
 use crate::arrivals::ArrivalFaults;
 use crate::book_core::StrictAnomaly;
+use crate::output_check::OutputCheckOutcome;
 use crate::outputs::CoreOutputs;
 use crate::probes::{SERVICE, TICK_TO_BBO};
 use crate::recordings::values_of;
@@ -167,6 +168,8 @@ pub struct JournalOutcome {
     pub checkpoints_made: u64,
     /// Events that were in the journal before this run and were found equal.
     pub compared_events: u64,
+    /// Last output appended, by book core; empty when outputs are not journaled.
+    pub last_outputs: Vec<Sequence>,
     /// Sampled events whose way to the disk was not measured: too many others were on it.
     pub unmeasured_events: u64,
     /// Bytes of its segments.
@@ -227,6 +230,8 @@ pub struct Outcome<R, S> {
     pub books: BooksOutcome,
     /// What became of the strategies' outputs, by book core.
     pub outputs: Vec<CoreOutputs>,
+    /// How they compare with the recorded ones, where that was asked for.
+    pub output_check: Option<OutputCheckOutcome>,
     /// Receive times that could not be counted from; `None` when the source is not live.
     pub live: Option<LiveOutcome>,
     /// What was measured of the events' way, stage by stage in the order of the cores: feed, books, journal.
@@ -280,8 +285,8 @@ impl<R, S> Outcome<R, S> {
     }
 
     pub(crate) fn map_strategy<T>(self, map: impl FnOnce(S) -> T) -> Outcome<R, T> {
-        let Self { end, source, strategy, events, elapsed_ns, books, outputs, live, stages, .. } = self;
-        let Self { probe_cost_ns, timeline, ring_full_waits, ring_full_ns, is_unjournaled, cores, .. } = self;
+        let Self { end, source, strategy, events, elapsed_ns, books, outputs, output_check, live, .. } = self;
+        let Self { stages, probe_cost_ns, timeline, ring_full_waits, ring_full_ns, is_unjournaled, cores, .. } = self;
         let Self { stall_threshold_ns, journal, machine, .. } = self;
         let strategy = map(strategy);
         Outcome {
@@ -292,6 +297,7 @@ impl<R, S> Outcome<R, S> {
             elapsed_ns,
             books,
             outputs,
+            output_check,
             live,
             stages,
             probe_cost_ns,

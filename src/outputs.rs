@@ -40,7 +40,7 @@
 
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tickcore_book::{Event, InstrumentId, Kind, OrderId, Price, Quantity, Sequence, Side, TimestampNs};
 use tickcore_feed::ring::{JoinError, LossyRead, LossyReader, Reader, Ring, RingError, Writer};
 
@@ -114,6 +114,9 @@ pub enum Unsent {
     /// [`on_end`](crate::strategy::Strategy::on_end) come when chance has it, so that a replay could not repeat what is sent there.
     #[error("outputs are sent while an event is handled: a batch ends by chance, which no replay repeats")]
     BetweenEvents,
+    /// The strategy has sent something else than it did in an earlier run of the same session, and the run is about to stop.
+    #[error("this is not what an earlier run of the session sent: the run stops")]
+    Departed,
 }
 
 /// How the outputs of the book cores leave them.
@@ -166,6 +169,8 @@ struct Numbering {
     before: AtomicU64,
     /// Inputs up to here were seen by an earlier run, which may have sent what they caused.
     seen: Sequence,
+    /// Outputs behind the recorded ones that the journal's tail caused: for the journal, before what comes through the ring.
+    unrecorded: Mutex<Vec<Event>>,
 }
 
 /// The output ring of one book core, from which readers are had. Clones lead to the same ring.
@@ -272,6 +277,8 @@ pub struct CoreOutputs {
     pub last: Sequence,
     /// Outputs of this run, those that an earlier run may have sent included.
     pub sent: u64,
+    /// Those of them that an earlier run has recorded: they were found equal, and nobody saw them again.
+    pub repeated: u64,
     /// Intents that were not sent, as the ring was full. Where there are any, no replay can be expected to send the same.
     pub refused: u64,
 }
@@ -293,7 +300,7 @@ impl OutputRings {
         let readers_max = config.readers_max + usize::from(is_journaled);
         let tap = |core| {
             let ring = Ring::new(config.lines, readers_max.max(1))?;
-            let numbering = Arc::new(Numbering { before: AtomicU64::new(0), seen });
+            let numbering = Arc::new(Numbering { seen, ..Numbering::default() });
             Ok(OutputTap { core, ring, numbering })
         };
         Ok(Self { taps: (0..cores).map(tap).collect::<Result<_, _>>()? })
@@ -304,11 +311,34 @@ impl OutputRings {
         self.taps.iter().for_each(|tap| config.on_start.call(tap.clone()));
     }
 
+    /// The readers of a journal's thread, core by core.
+    pub(crate) fn journal_readers(&self) -> Vec<UnfilteredReader> {
+        let reader = |tap: &OutputTap| {
+            let reader = tap.ring.reader().expect("the journal has a place in each ring");
+            UnfilteredReader { reader, numbering: Arc::clone(&tap.numbering) }
+        };
+        self.taps.iter().map(reader).collect()
+    }
+
     /// The writing end of one core.
     pub(crate) fn outlet(&self, core: u32) -> OutputOutlet {
         let tap = &self.taps[core as usize];
         let writer = tap.ring.writer().expect("each core takes the writer of its ring once");
         OutputOutlet { writer, numbering: Arc::clone(&tap.numbering) }
+    }
+}
+
+/// Reads what a core puts into its ring, whoever may have sent it before.
+#[derive(Debug)]
+pub(crate) struct UnfilteredReader {
+    pub(crate) reader: Reader,
+    numbering: Arc<Numbering>,
+}
+
+impl UnfilteredReader {
+    /// Outputs that come before the first of the ring. To be asked once the core has begun.
+    pub(crate) fn take_unrecorded(&self) -> Vec<Event> {
+        core::mem::take(&mut *self.numbering.unrecorded.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -320,8 +350,9 @@ pub(crate) struct OutputOutlet {
 }
 
 impl OutputOutlet {
-    /// Says how many outputs there were before the first that goes into the ring.
-    pub(crate) fn begin_behind(&self, number: Sequence) {
+    /// Says how many outputs there were before the first that goes into the ring, and which of them are in no journal.
+    pub(crate) fn begin_behind(&self, number: Sequence, unrecorded: Vec<Event>) {
         self.numbering.before.store(number.get(), Ordering::Relaxed);
+        *self.numbering.unrecorded.lock().unwrap_or_else(PoisonError::into_inner) = unrecorded;
     }
 }

@@ -9,12 +9,13 @@ use crate::engine::{Config, EngineError, Progress};
 use crate::feed_core::FeedEnd;
 use crate::machine;
 use crate::outcome::{BooksOutcome, CoreOutcome, End, LiveOutcome, MachineOutcome, Outcome};
-use crate::outputs::OutputRings;
+use crate::output_check::{Compared, recorded_output};
+use crate::outputs::{OutputRings, cause_of};
 use crate::pace::Pace;
 use crate::pin::{Cores, started_on};
 use crate::probes::{BOOK_STAGES, FEED_STAGES, JOURNAL_STAGES, JournalProbe, RingStamps, Sampling, StageName, cost_ns};
 use crate::recordings::Recordings;
-use crate::restart::{LoadedCheckpoint, Restart, are_stateless};
+use crate::restart::{LoadedCheckpoint, Restart, are_stateless, departed};
 use crate::shards::Shard;
 use crate::stat::{Board, Counter, State};
 use crate::strategy::{NoStrategy, Strategy};
@@ -142,9 +143,13 @@ impl<'r> Run<'r> {
                     .to_owned(),
             );
         }
+        let mut output_readers = Vec::new();
         if let Some(config) = &self.config.outputs {
-            let rings = OutputRings::new(config, count, false, restart.seen)?;
+            let rings = OutputRings::new(config, count, journal.is_some(), restart.seen)?;
             books.iter_mut().for_each(|book| book.outlet = Some(rings.outlet(book.seat.thread.shard)));
+            if journal.is_some() {
+                output_readers = rings.journal_readers();
+            }
             rings.hand_out(config);
         }
         self.restart.get_or_init(|| restart);
@@ -153,7 +158,7 @@ impl<'r> Run<'r> {
             let journal_thread = match (journal, self.seats(Role::Journal).next()) {
                 (Some((config, reader)), Some(seat)) => {
                     let probe = JournalProbe::new(self.clock, sampling, journal_recorder, measuring.stamps);
-                    let work = move || self.journal_thread(seat, config, reader, probe);
+                    let work = move || self.journal_thread(seat, config, (reader, output_readers), probe);
                     Some(spawn.thread(seat.place, seat.thread, work)?)
                 }
                 _ => None,
@@ -216,7 +221,7 @@ impl<'r> Run<'r> {
                 (None, Some(feed)) => (feed?, books.into_iter().collect::<Result<_, _>>()?),
                 (None, None) => unreachable!("a topology has one thread that feeds"),
             };
-            let mut outcome = self.outcome(watched, probe_cost_ns, feed, books, journal);
+            let mut outcome = self.outcome(watched, probe_cost_ns, feed, books, journal)?;
             if let Some(journal) = &mut outcome.journal {
                 journal.checkpoint_sequence = self.restart().checkpoint.as_ref().map(LoadedCheckpoint::sequence);
                 let is_restarted = journal.checkpoint_sequence.is_some();
@@ -362,7 +367,7 @@ impl<'r> Run<'r> {
         feed: FeedResult<R>,
         books: Vec<BookEnd<S>>,
         journal: Option<JournalEnd>,
-    ) -> Outcome<R, Vec<S>> {
+    ) -> Result<Outcome<R, Vec<S>>, EngineError> {
         let Watched { started_at, recordings, timeline } = watched;
         // The first anomaly ends a strict run, on whichever core it was met.
         let strict = books.iter().filter_map(|book| book.strict).min_by_key(|strict| strict.sequence);
@@ -391,6 +396,10 @@ impl<'r> Run<'r> {
         let mut cores: Vec<CoreOutcome> = feed.core.into_iter().collect();
         let mut strategies = Vec::with_capacity(books.len());
         let mut outputs = Vec::with_capacity(books.len());
+        let compared: Vec<Compared> = books.iter().map(|book| book.compared).collect();
+        let check = self.config.output_check.as_ref().filter(|_| self.restart().recorded.is_empty());
+        let output_check = check.map(|check| check.conclude(&compared, Sequence(events))).transpose()?;
+        let departed = self.departed(&compared, Sequence(events))?;
         let mut live = LiveOutcome { received: feed.arrival_faults, ..LiveOutcome::default() };
         let mut all: Option<BooksOutcome> = None;
         for book in books {
@@ -406,9 +415,11 @@ impl<'r> Run<'r> {
         let books = all.expect("every topology has a book core");
         let journal = journal.map(|journal| {
             cores.push(journal.core);
-            journal.outcome.describe()
+            let mut outcome = journal.outcome.describe();
+            outcome.error = outcome.error.or(departed);
+            outcome
         });
-        Outcome {
+        Ok(Outcome {
             end,
             source: feed.source,
             strategy: strategies,
@@ -416,6 +427,7 @@ impl<'r> Run<'r> {
             elapsed_ns,
             books,
             outputs,
+            output_check,
             live: self.anchorage.get().map(|_| live),
             stages: recordings.finish(started_at, self.clock),
             probe_cost_ns,
@@ -427,7 +439,32 @@ impl<'r> Run<'r> {
             stall_threshold_ns: self.config.stall_threshold_ns,
             journal,
             machine: self.machine(huge_page_bytes),
+        })
+    }
+
+    /// Why the strategies of a run that resumed are not those that sent the recorded outputs, or the input is another one.
+    fn departed(&self, cores: &[Compared], last: Sequence) -> Result<Option<String>, EngineError> {
+        let Some((dir, recorded)) =
+            self.config.journal.as_ref().map(|journal| (&journal.dir, &self.restart().recorded))
+        else {
+            return Ok(None);
+        };
+        for (core, (compared, recorded)) in (0..).zip(cores.iter().zip(recorded)) {
+            let difference = match compared.difference {
+                Some((number, sent)) => Some((number, cause_of(&sent))),
+                // It sends less than it did.
+                None if compared.last.get() < recorded.last() => {
+                    let number = compared.last.next();
+                    let recorded = recorded_output(dir, core, number)?;
+                    recorded.map(|recorded| (number, cause_of(&recorded))).filter(|(_, cause)| *cause <= last)
+                }
+                None => None,
+            };
+            if let Some((number, cause)) = difference {
+                return Ok(Some(departed(core, number, cause)));
+            }
         }
+        Ok(None)
     }
 
     fn notices(&self) -> impl Iterator<Item = String> {

@@ -10,7 +10,8 @@ use crate::loops::{Gathered, Turning};
 use crate::machine;
 use crate::meter::Meter;
 use crate::outcome::{BooksOutcome, CoreOutcome, JournalOutcome};
-use crate::outputs::{CoreOutputs, OutputOutlet};
+use crate::output_check::Compared;
+use crate::outputs::{CoreOutputs, OutputOutlet, UnfilteredReader};
 use crate::pace::Pace;
 use crate::pin::{is_confined_to, pin_to};
 use crate::probes::{BookProbe, FeedProbe, JournalProbe, RingStamps, Sampling};
@@ -39,6 +40,7 @@ pub(super) struct BookEnd<S> {
     pub(super) ended_at: Ticks,
     pub(super) core: CoreOutcome,
     pub(super) outputs: CoreOutputs,
+    pub(super) compared: Compared,
     pub(super) arrival_faults: ArrivalFaults,
 }
 
@@ -186,7 +188,15 @@ impl Run<'_> {
         // It is no part of what is measured either.
         let probe = mem::replace(&mut core.probe, BookProbe::off(self.clock));
         let start = self.clock.now();
-        self.restart().prepare(core, &mut meter, || !self.control.is_stopped())?;
+        let (restart, number) = (self.restart(), core.number());
+        if let Some(recorded) = restart.recorded.get(number as usize) {
+            core.outputs.repeat(recorded.clone());
+        } else if let Some(check) = &self.config.output_check
+            && let Some(recorded) = check.of_core(number, self.config.shards.count())
+        {
+            core.outputs.check(recorded);
+        }
+        restart.prepare(core, &mut meter, || !self.control.is_stopped())?;
         core.probe = probe;
         outlet.into_iter().for_each(|outlet| core.outputs.open(outlet));
         self.restart_ns.fetch_max(self.clock.ns_between(start, self.clock.now()), Relaxed);
@@ -296,7 +306,7 @@ impl Run<'_> {
         &self,
         seat: Seat<'_>,
         config: &JournalConfig,
-        reader: RingReader,
+        (reader, outputs): (RingReader, Vec<UnfilteredReader>),
         probe: JournalProbe<'_>,
     ) -> Result<JournalEnd, EngineError> {
         self.pin(seat)?;
@@ -304,8 +314,11 @@ impl Run<'_> {
         if self.config.checkpoint_every.is_some() {
             config.options.checkpoints = Some(self.mark.clone());
         }
+        if !outputs.is_empty() {
+            config.options.output_streams = outputs.len() as u16;
+        }
         config.options.sealed_before.clone_from(&self.restart().sealed);
-        let mut run = JournalRun::open(&config, reader, self.plan, self.config.pace != Pace::Max, probe)?;
+        let mut run = JournalRun::open(&config, (reader, outputs), self.plan, self.config.pace != Pace::Max, probe)?;
         let mut meter = self.meter(seat);
         let delay = self.is_ready_and_go(seat, &mut meter);
         if delay.is_none() {
@@ -379,6 +392,7 @@ fn book_end<S: Strategy>(
         ended_at,
         core: core_outcome(seat, meter, delay),
         arrival_faults,
+        compared: core.outputs.compared(),
         outputs: core.outputs.outcome(seat.thread.shard),
         strategy: core.strategy,
     }

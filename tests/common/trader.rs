@@ -8,7 +8,7 @@ use tickcore::strategy::{Context, Strategy};
 /// Sends an intent at some of the BBO changes: which, and what it wants, follows from all that it has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trader {
-    chain: u64,
+    pub(crate) chain: u64,
     /// Intents that it has tried to send.
     pub(crate) tried: u64,
     pub(crate) refused: u64,
