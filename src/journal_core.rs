@@ -7,6 +7,7 @@ use crate::meter::Meter;
 use crate::outcome::JournalOutcome;
 use crate::outputs::UnfilteredReader;
 use crate::pin::is_confined_to;
+use crate::places::PlaceReader;
 use crate::probes::JournalProbe;
 use crate::stat::Counter;
 use crate::topology::Plan;
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use tickcore_book::Sequence;
+use tickcore_book::{Event, Kind, Sequence};
 use tickcore_feed::ring::{Reader as RingReader, Wait as RingWait};
 use tickcore_journal::{
     AppendError, CreateError, Helper, HelperHandle, Metadata, Notice, OnSealed, OpenError, Options, PortableThread,
@@ -22,7 +23,7 @@ use tickcore_journal::{
 };
 
 /// Events taken from the ring before the writer is polled.
-const BATCH_EVENTS: usize = 1024;
+pub(crate) const BATCH_EVENTS: usize = 1024;
 /// Longest sleep of a journal thread that has nothing to do.
 const WAIT: Duration = Duration::from_micros(100);
 /// Idle turns before a spinning journal thread sleeps: the kernel's worker that syncs for it may need the core.
@@ -125,6 +126,10 @@ pub(crate) struct JournalRun<'r> {
     ring: Option<RingReader>,
     /// What strategies send, by book core; gone like the ring.
     outputs: JournaledOutputs,
+    /// Where events come from.
+    places: Option<PlaceReader<'r>>,
+    /// The channel of the event that was looked at last.
+    channel: u32,
     writer: Writer,
     policy: JournalPolicy,
     full: FullTime,
@@ -178,6 +183,8 @@ impl<'r> JournalRun<'r> {
             dir: config.dir.clone(),
             ring: Some(ring),
             outputs: JournaledOutputs::new(outputs),
+            places: None,
+            channel: 0,
             writer,
             policy: config.policy,
             full: FullTime::default(),
@@ -192,6 +199,11 @@ impl<'r> JournalRun<'r> {
             helper,
             disk,
         })
+    }
+
+    /// Marks frames with the places of events.
+    pub(crate) fn with_places(self, places: Option<PlaceReader<'r>>) -> Self {
+        Self { places, ..self }
     }
 
     /// Carries events until the ring is closed and empty and all is written, or the run is abandoned, or the journal
@@ -274,6 +286,7 @@ impl<'r> JournalRun<'r> {
                 }
                 self.compared_events += count as u64;
                 rest = &rest[count..];
+                self.pass_over_places(Sequence(ring.next_sequence().get() - 1));
                 self.append_outputs(meter)?;
                 if control.is_abandoned() {
                     return Ok(());
@@ -304,6 +317,7 @@ impl<'r> JournalRun<'r> {
         let mut waiter = self.wait.waiter();
         while ring.next_sequence() < first {
             self.append_outputs(meter)?;
+            self.pass_over_places(Sequence(ring.next_sequence().get() - 1));
             let left = (first.get() - ring.next_sequence().get()) as usize;
             if ring.poll(left.min(BATCH_EVENTS), |_, _| ()) > 0 {
                 waiter.reset();
@@ -344,7 +358,13 @@ impl<'r> JournalRun<'r> {
                 self.warn(control);
             }
             let mut refused = Ok(());
+            // A channel that comes in among those of a batch is found with the next one.
+            let mut is_first = true;
             let count = ring.poll(room, |sequence, event| {
+                if is_first | is_gap(event) || !self.writer.has_mark(self.channel) {
+                    is_first = false;
+                    self.mark(sequence, is_gap(event));
+                }
                 if refused.is_ok() {
                     refused = self.writer.append(sequence, event);
                     self.probe.appended(sequence);
@@ -370,6 +390,23 @@ impl<'r> JournalRun<'r> {
             }
         }
         Ok(())
+    }
+
+    /// Marks the frame that the event comes into with its place, if it has no mark of its channel or lies behind a gap.
+    #[inline]
+    fn mark(&mut self, sequence: Sequence, is_gap: bool) {
+        let Some(place) = self.places.as_mut().and_then(|places| places.of(sequence.get())) else { return };
+        self.channel = place.channel;
+        if is_gap || !self.writer.has_mark(place.channel) {
+            self.writer.mark(place.channel, place.venue_sequence, is_gap);
+        }
+    }
+
+    /// Passes over the places of events that are not appended.
+    fn pass_over_places(&mut self, last: Sequence) {
+        self.places.iter_mut().for_each(|places| {
+            places.of(last.get());
+        });
     }
 
     /// Appends what strategies have sent while nothing else is appended.
@@ -493,6 +530,11 @@ impl<'r> JournalRun<'r> {
             notices,
         }
     }
+}
+
+#[inline]
+fn is_gap(event: &Event) -> bool {
+    event.kind_number == Kind::Gap as u8
 }
 
 /// The ring came to its end before the journal's: the input is another one, unless the run ended for some other reason;

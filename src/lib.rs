@@ -35,6 +35,7 @@ mod output_port;
 pub mod outputs;
 pub mod pace;
 pub mod pin;
+mod places;
 mod probes;
 mod recordings;
 mod restart;

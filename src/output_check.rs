@@ -48,11 +48,12 @@ fn digest(output: &Event) -> u64 {
 }
 
 impl Recorded {
-    /// Reads the outputs of `core` behind `last` from the journal in `dir`.
-    pub(crate) fn read(dir: &Path, core: u32, last: Sequence) -> Result<Self, OutputCheckError> {
+    /// Reads the outputs of `core` behind `last` from the journal in `dir`, which go up to `end`; the first ones may have been
+    /// released.
+    pub(crate) fn read(dir: &Path, core: u32, last: Sequence, end: Sequence) -> Result<Self, OutputCheckError> {
         let stream = Stream::outputs_of(u16::try_from(core).unwrap_or(u16::MAX));
         let mut reader = Reader::open_stream_at(dir, stream, Start::Sequence(last.next()))?;
-        let mut first = last.get() + 1;
+        let mut first = end.get() + 1;
         let mut digests = Vec::new();
         while let Some(records) = reader.next_batch()? {
             if let (true, Some(record)) = (digests.is_empty(), records.first()) {
@@ -102,9 +103,13 @@ impl OutputCheck {
     /// When it cannot be read.
     pub fn load(dir: &Path) -> Result<Self, OutputCheckError> {
         let streams = info(dir)?.streams;
-        let cores = streams.iter().filter_map(|found| found.stream.core()).map(|core| u32::from(core) + 1).max();
-        let recorded = (0..cores.unwrap_or(0)).map(|core| Recorded::read(dir, core, Sequence(0)));
-        Ok(Self { dir: dir.to_owned(), cores: recorded.collect::<Result<_, _>>()? })
+        let outputs = || streams.iter().filter_map(|found| Some((u32::from(found.stream.core()?), found.last)));
+        let cores = outputs().map(|(core, _)| core + 1).max().unwrap_or(0);
+        let read = |core| {
+            let end = outputs().find(|(of, _)| *of == core).map_or(Sequence(0), |(_, last)| last);
+            Recorded::read(dir, core, Sequence(0), end)
+        };
+        Ok(Self { dir: dir.to_owned(), cores: (0..cores).map(read).collect::<Result<_, _>>()? })
     }
 
     /// Book cores whose outputs are in the journal, up to the last that sent any.

@@ -400,7 +400,7 @@ impl<'d> LastOutputs<'d> {
         let last = state.and_then(|state| state.standing.outputs).unwrap_or_default();
         let read = |(core, recorded): (u32, &Sequence)| match *recorded {
             Sequence(0) => Ok(Recorded::default()),
-            _ => Ok(Recorded::read(self.dir, core, last)?),
+            end => Ok(Recorded::read(self.dir, core, last, end)?),
         };
         (0..).zip(&self.last).map(read).collect()
     }

@@ -13,6 +13,7 @@ use crate::output_check::{Compared, recorded_output};
 use crate::outputs::{OutputRings, cause_of};
 use crate::pace::Pace;
 use crate::pin::{Cores, started_on};
+use crate::places::Places;
 use crate::probes::{BOOK_STAGES, FEED_STAGES, JOURNAL_STAGES, JournalProbe, RingStamps, Sampling, StageName, cost_ns};
 use crate::recordings::Recordings;
 use crate::restart::{LoadedCheckpoint, Restart, are_stateless, departed};
@@ -62,6 +63,8 @@ pub(crate) struct Run<'r> {
     control: Control,
     /// Where the books begin.
     restart: OnceLock<Restart>,
+    /// Where events come from, for the journal, if there is one.
+    places: OnceLock<Places>,
     /// What tells how long ago events arrived, in a live run.
     anchorage: OnceLock<Anchorage>,
     /// How far checkpoints reach that are made beside the run.
@@ -93,8 +96,8 @@ impl<'r> Run<'r> {
     pub(crate) fn new(config: &'r Config, plan: &'r Plan, board: &'r Board, clock: &'r Clock) -> Self {
         let control = Control::new(plan.threads.len());
         let (restart, mark, account) = (OnceLock::new(), CheckpointMark::default(), Account::default());
-        let (anchorage, restart_ns) = (OnceLock::new(), AtomicU64::new(0));
-        Self { config, plan, board, clock, control, restart, anchorage, mark, restart_ns, account }
+        let (places, anchorage, restart_ns) = (OnceLock::new(), OnceLock::new(), AtomicU64::new(0));
+        Self { config, plan, board, clock, control, restart, places, anchorage, mark, restart_ns, account }
     }
 
     pub(crate) fn start<R: Source + Send, S: Strategy>(
@@ -111,6 +114,9 @@ impl<'r> Run<'r> {
         let writer = (has_feed || journal.is_some()).then(|| ring.writer().expect("a new ring has its writer"));
         let sampling = Sampling::one_in(self.config.latency_sample_interval);
         let stamps = (writer.is_some() && !sampling.is_off()).then(|| RingStamps::new(self.config.ring_lines));
+        if journal.is_some() {
+            self.places.get_or_init(|| Places::new(self.config.ring_lines));
+        }
         let measuring = Measuring { sampling, stamps: stamps.as_ref() };
         let is_live = source.is_live();
         if is_live {

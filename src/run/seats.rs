@@ -14,6 +14,7 @@ use crate::output_check::Compared;
 use crate::outputs::{CoreOutputs, OutputOutlet, UnfilteredReader};
 use crate::pace::Pace;
 use crate::pin::{is_confined_to, pin_to};
+use crate::places::{PlaceReader, PlaceWriter};
 use crate::probes::{BookProbe, FeedProbe, JournalProbe, RingStamps, Sampling};
 use crate::stat::{BLOCK_WORDS, Counter, Slot};
 use crate::strategy::Strategy;
@@ -131,7 +132,8 @@ impl Run<'_> {
         let Config { pace, from, to, is_strict, .. } = *self.config;
         let (base, known) = (self.restart().base, self.restart().through());
         let admission = Admission { pace, from, to, is_strict, wait: self.plan.wait, base, known };
-        FeedCore::new(source, admission, &self.control, self.clock)
+        let places = self.places.get().map(PlaceWriter::new);
+        FeedCore::new(source, admission, places, &self.control, self.clock)
     }
 
     fn feed_probe<'m>(&'m self, measuring: Measuring<'m>, recorder: Option<StageRecorder>) -> FeedProbe<'m> {
@@ -318,7 +320,8 @@ impl Run<'_> {
             config.options.output_streams = outputs.len() as u16;
         }
         config.options.sealed_before.clone_from(&self.restart().sealed);
-        let mut run = JournalRun::open(&config, (reader, outputs), self.plan, self.config.pace != Pace::Max, probe)?;
+        let mut run = JournalRun::open(&config, (reader, outputs), self.plan, self.config.pace != Pace::Max, probe)?
+            .with_places(self.places.get().map(PlaceReader::new));
         let mut meter = self.meter(seat);
         let delay = self.is_ready_and_go(seat, &mut meter);
         if delay.is_none() {
