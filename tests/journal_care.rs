@@ -1,14 +1,17 @@
-//! `journal repair` and `journal compact` as somebody would use them who has never before: what is asked, what is said, what is
+//! `journal repair`, `journal compact` and looking at a journal's streams, as somebody would use them who has never before: what is asked, what is said, what is
 //! left.
 
 mod common;
 
 use common::command::{Finish, identity, journal, replay_json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tempfile::{TempDir, tempdir};
+use tickcore::book::{Event, InstrumentId, Kind, Sequence, TimestampNs};
+use tickcore::journal::{Metadata, Options, Writer};
 use tickcore_replay_data::sample;
 
 /// A sealed journal of the sample day in several segments.
@@ -107,4 +110,46 @@ fn what_is_no_journal_is_neither_repaired_nor_compacted() {
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "{verb} leaves nothing behind");
     }
     journal("compact", scratch.path()).args(["--level", "77"]).fail(2, &["1..=19"]);
+}
+
+/// A journal of 30 inputs, with a mark of the third, and of two outputs of core 1.
+#[test]
+fn outputs_and_marks_are_shown() {
+    let scratch = tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    let options = Options { output_streams: 2, staging_bytes: 4 << 20, ..Options::default() };
+    let mut writer = Writer::create(&directory, options, Metadata::default()).unwrap();
+    let event = |kind, number| Event::new(kind, InstrumentId(1), TimestampNs(number));
+    for number in 1..=30 {
+        if number == 3 {
+            writer.mark(4, 4711, false);
+        }
+        writer.append(Sequence(number), &event(Kind::Delete, number)).unwrap();
+    }
+    for number in 1..=2 {
+        writer.append_output(1, Sequence(number), &event(Kind::OrderIntent, 100 + number)).unwrap();
+    }
+    writer.finish().unwrap();
+
+    let info = journal("info", &directory).arg("--json").succeed().json();
+    assert_eq!((&info["records"], &info["sequences"]), (&32.into(), &vec![1, 30].into()));
+    let streams = json!([
+        {"stream": 0, "core": null, "records": 30, "sequences": [1, 30]},
+        {"stream": 2, "core": 1, "records": 2, "sequences": [1, 2]},
+    ]);
+    assert_eq!(info["streams"], streams);
+    assert_eq!(info["last_marks"], json!([{"channel": 4, "sequence": 3, "venue_sequence": 4711}]));
+    assert_eq!(journal("verify", &directory).arg("--json").succeed().json()["streams"], streams);
+    let shown = journal("info", &directory).succeed().stdout;
+    assert!(shown.contains("outputs of core 1") && shown.contains("message 4711 was sequence 3"), "{shown}");
+    assert!(journal("verify", &directory).succeed().stdout.contains("outputs of core 1: 2 records, 1 to 2"));
+
+    let lines = |arguments: &[&str]| journal("dump", &directory).args(arguments).succeed().stdout;
+    let marked = lines(&["--from", "3", "--count", "1"]);
+    assert!(marked.ends_with("\"flags\":0,\"marks\":[{\"channel\":4,\"venue_sequence\":4711}]}\n"), "{marked}");
+    assert_eq!(lines(&[]).matches("marks").count(), 1);
+    let outputs = lines(&["--stream", "2", "--from", "2"]);
+    assert!(outputs.starts_with("{\"sequence\":2,\"kind\":\"order_intent\""), "{outputs}");
+    assert_eq!((outputs.lines().count(), lines(&["--stream", "1"]).lines().count()), (1, 0));
+    journal("dump", &directory).args(["--stream", "65"]).fail(2, &["0..=64"]);
 }

@@ -13,7 +13,7 @@ use crate::format::JournalId;
 use crate::medium::{Access, DirectoryMedium, Medium, MediumFile};
 use crate::walk::Position;
 use core::fmt;
-use core::mem::size_of;
+use core::mem::{offset_of, size_of};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,7 +52,14 @@ struct Header {
 }
 
 const HEADER_BYTES: usize = size_of::<Header>();
-const _: () = assert!(HEADER_BYTES == 128);
+/// Where in its file the state of a checkpoint begins.
+pub const CHECKPOINT_STATE_OFFSET: usize = HEADER_BYTES;
+// What the texts of faults say.
+const _: () = {
+    assert!(HEADER_BYTES == 128 && offset_of!(Header, header_checksum) == 120 && offset_of!(Header, version) == 8);
+    assert!(offset_of!(Header, journal) == 16 && offset_of!(Header, sequence) == 32);
+    assert!(offset_of!(Header, state_checksum) == 56);
+};
 
 impl Header {
     fn new(boundary: &Boundary, state: &[u8]) -> Self {
@@ -134,27 +141,27 @@ fn fill(file: &dyn MediumFile, bytes: &mut [u8], offset: u64) -> io::Result<usiz
     Ok(count)
 }
 
-/// Why a file of a checkpoint is passed over.
+/// Why a file of a checkpoint is passed over. Bytes are counted from the start of the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointFault {
     /// It does not begin like one.
-    #[error("the file does not begin with a checkpoint's header")]
+    #[error("byte 0: no header of a checkpoint begins here")]
     NoCheckpoint,
     /// It is shorter, or longer, than it states.
-    #[error("the file has {length} bytes, and states another length")]
+    #[error("byte {length}: the file ends here, and not where its header says")]
     CutShort {
         /// The file's length.
         length: u64,
     },
     /// A later format.
-    #[error("format version {version} is not known here: read it with a newer tickcore")]
+    #[error("byte 8: format version {version} is not known here: read it with a newer tickcore")]
     Unsupported {
         /// The version that is stated.
         version: u32,
     },
     /// The header does not have the checksum that it states.
-    #[error("header checksum {computed:016x} differs from the {stated:016x} that it states")]
+    #[error("byte 120: the header states checksum {stated:016x}, its bytes have {computed:016x}")]
     HeaderChecksum {
         /// What stands on disk.
         stated: u64,
@@ -162,7 +169,7 @@ pub enum CheckpointFault {
         computed: u64,
     },
     /// The state does not have the checksum that the header states.
-    #[error("state checksum {computed:016x} differs from the {stated:016x} that the header states")]
+    #[error("byte 128 on: the state has checksum {computed:016x}, the header states {stated:016x} at byte 56")]
     StateChecksum {
         /// What stands on disk.
         stated: u64,
@@ -170,13 +177,13 @@ pub enum CheckpointFault {
         computed: u64,
     },
     /// It was made of another journal.
-    #[error("it belongs to journal {found}")]
+    #[error("byte 16: it belongs to journal {found}")]
     OtherJournal {
         /// The journal that is stated.
         found: JournalId,
     },
     /// The journal does not go that far.
-    #[error("it is of sequence {sequence}, and the journal ends at {last}")]
+    #[error("byte 32: it is of sequence {sequence}, and the journal ends at {last}")]
     BeyondEnd {
         /// The checkpoint's.
         sequence: Sequence,
@@ -184,13 +191,13 @@ pub enum CheckpointFault {
         last: Sequence,
     },
     /// No segment ends there, or with another frame: a copy of the journal went another way.
-    #[error("no segment of this journal ends at its sequence {sequence} with its chain")]
+    #[error("byte 32: no segment of this journal ends at its sequence {sequence} with its chain")]
     NoBoundary {
         /// The checkpoint's.
         sequence: Sequence,
     },
     /// Records behind it are gone.
-    #[error("it is of sequence {sequence}, and the journal begins at {first}")]
+    #[error("byte 32: it is of sequence {sequence}, and the journal begins at {first}")]
     TooOld {
         /// The checkpoint's.
         sequence: Sequence,

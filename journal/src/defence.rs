@@ -13,6 +13,8 @@ pub(crate) enum Defence {
     Chain,
     /// `durable` moves only when a sync has succeeded.
     DurableAfterSync,
+    /// Nor does that of outputs move further than that sync covers.
+    OutputsCovered,
     /// A frame is written through only where everything before it is durable.
     ThroughBehindDurable,
     /// `written` stops before the first write that is not done.
@@ -33,6 +35,8 @@ pub(crate) enum Defence {
     OutputsGoOn,
     /// Recovery removes the last file first.
     LastFileFirst,
+    /// Recovery makes durable that files are gone which a recovery before it removed.
+    NamesBeforeSeal,
     /// Recovery makes the footer durable before it cuts the file.
     FooterBeforeCut,
     /// A short write is gone on with.

@@ -64,8 +64,8 @@ mod walk;
 mod writer;
 
 pub use checkpoint::{
-    Boundary, CHECKPOINTS_KEPT, Checkpoint, CheckpointError, CheckpointFault, CheckpointMark, Checkpoints, PassedOver,
-    Stored, boundaries, sealed_ends, store_checkpoint,
+    Boundary, CHECKPOINT_STATE_OFFSET, CHECKPOINTS_KEPT, Checkpoint, CheckpointError, CheckpointFault, CheckpointMark,
+    Checkpoints, PassedOver, Stored, boundaries, sealed_ends, store_checkpoint,
 };
 pub use compact::{CompactError, Compaction, compact};
 pub use fault::{Damage, Fault, OpenError, ReadError};

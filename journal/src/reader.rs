@@ -59,6 +59,8 @@ pub struct Reader {
     metadata: Metadata,
     /// Records before it are still to be skipped.
     start: Start,
+    /// Where in its frame the batch that was given last begins; `None` when none was.
+    batch_from: Option<usize>,
     /// The writer's page, when it is followed.
     status: Option<Status>,
 }
@@ -134,7 +136,7 @@ impl Reader {
         if start != Start::Beginning && is_indexed {
             skip_by_index(&mut walk, start).map_err(io_error)?;
         }
-        Ok(Self { catalog, stream, index, walk, tail: Tail::Unread, metadata, start, status: None })
+        Ok(Self { catalog, stream, index, walk, tail: Tail::Unread, metadata, start, batch_from: None, status: None })
     }
 
     /// What was said about the journal when it was created.
@@ -161,7 +163,7 @@ impl Reader {
     /// Where the venue's channels stood at records of the frame that the last batch came from, in the order of the records;
     /// none for outputs. Where the journal was read from a start within the frame, some may be of records before it.
     pub fn marks(&self) -> impl Iterator<Item = Mark> + '_ {
-        let frame = self.walk.frame().filter(|frame| frame.stream == self.stream.number());
+        let frame = self.walk.frame().filter(|_| self.batch_from.is_some());
         frame.into_iter().flat_map(|frame| frame.marks())
     }
 
@@ -175,6 +177,7 @@ impl Reader {
     /// # Errors
     /// If a file cannot be read, or if the journal is damaged here; asked again, it answers the same.
     pub fn next_batch(&mut self) -> Result<Option<&[Record]>, ReadError> {
+        self.batch_from = None;
         if self.has_nothing_new() {
             return Ok(None);
         }
@@ -183,11 +186,18 @@ impl Reader {
                 let skipped_count = self.start.skipped_count(self.walk.records());
                 if skipped_count < self.walk.records().len() {
                     self.start = Start::Beginning;
-                    return Ok(Some(&self.walk.records()[skipped_count..]));
+                    self.batch_from = Some(skipped_count);
+                    return Ok(Some(self.batch()));
                 }
             }
         }
         Ok(None)
+    }
+
+    /// The records that [`Reader::next_batch`] gave last, once more: to be looked at beside [`Reader::marks`]. Once that gave
+    /// `None` or an error, none.
+    pub fn batch(&self) -> &[Record] {
+        self.batch_from.map_or(&[], |from| self.walk.records().get(from..).unwrap_or_default())
     }
 
     /// Whether the writer that is followed runs and has not written what comes next here.

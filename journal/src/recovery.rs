@@ -169,8 +169,13 @@ pub(crate) fn recover_locked(medium: &Arc<dyn Medium>) -> Result<(Recovery, Jour
 }
 
 /// Syncs every file that is not sealed and forgets what is cached of it. After a failed sync the cache may show what the
-/// disk does not have and nobody will write any more; a recovery that believed it would promise what is not there.
+/// disk does not have and nobody will write any more; a recovery that believed it would promise what is not there. So with
+/// names: a file that a killed recovery had removed would come back behind a segment that is sealed by then.
 fn show_disk(medium: &Arc<dyn Medium>) -> Result<(), RecoverError> {
+    if stands(Defence::NamesBeforeSeal) {
+        let synced = medium.sync_directory();
+        synced.map_err(|cause| RecoverError::Io { action: "sync", path: medium.path().to_owned(), cause })?;
+    }
     let catalog = Catalog::load(medium)?;
     let unsealed = catalog.segments.iter().filter(|segment| segment.footer.is_none()).map(|segment| &segment.file);
     let damaged = catalog.damages.iter().map(|damage| &damage.file).filter(|file| !file.is_empty());

@@ -2,9 +2,12 @@
 //!
 //! `disk` keeps what is durable apart from what is not and decides what a crash leaves; `storage` carries out what the
 //! writer submits, in any order and at its leisure; `runs` drives writers, readers and recovery through it and holds them
-//! to the journal's promises. There is no thread and no clock in it.
+//! to the journal's promises, `outputs` to those of the streams beside the inputs; `controls` takes one defence
+//! out at a time. There is no thread and no clock in it.
 
+mod controls;
 pub(crate) mod disk;
+mod outputs;
 mod runs;
 mod storage;
 

@@ -69,13 +69,17 @@ fn append_and_poll_do_not_allocate() {
     {
         let directory = tempfile::tempdir().unwrap();
         let small = Options { segment_bytes: 1 << 20, staging_bytes: 8 << 20, ..Options::default() };
-        let options = Options { backend, portable_thread, ..small };
+        let options = Options { backend, portable_thread, output_streams: 2, ..small };
         let mut writer = Writer::create(directory.path(), options, metadata()).unwrap();
         common::append(&mut writer, 1000);
         writer.flush().unwrap();
         let found = allocations(|| {
-            for _ in 0..2000 {
+            for round in 0..2000 {
+                if !writer.has_mark(round % 9) {
+                    writer.mark(round % 9, 7, round % 3 == 0);
+                }
                 common::append(&mut writer, 97);
+                common::append_outputs(&mut writer, (round % 2) as u16, 13);
                 writer.poll().unwrap();
             }
             writer.flush().unwrap();

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{append, event, metadata, read_back};
+use common::{append, append_outputs, check_streams, event, metadata, read_back};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const DIRECTORY: &str = "TICKCORE_JOURNAL_TEST_DIRECTORY";
 const BACKEND: &str = "TICKCORE_JOURNAL_TEST_BACKEND";
 
 fn options(backend: Backend) -> Options {
-    Options { segment_bytes: 1 << 20, staging_bytes: 4 << 20, backend, ..Options::default() }
+    Options { segment_bytes: 1 << 20, staging_bytes: 4 << 20, output_streams: 1, backend, ..Options::default() }
 }
 
 /// Not a test of its own: the process that is killed. Creates or resumes the journal and writes until then.
@@ -39,6 +39,7 @@ fn child_that_writes() {
     while start.elapsed() < Duration::from_secs(20) {
         batch = batch * 29 % 1009;
         append(&mut writer, batch);
+        append_outputs(&mut writer, 0, batch / 9);
         writer.poll().unwrap();
         writer.wait(Duration::from_micros(batch / 8)).unwrap();
     }
@@ -98,7 +99,8 @@ fn a_killed_writer_leaves_what_it_called_written() {
             std::thread::sleep(Duration::from_micros(random % 60_000));
             child.kill();
 
-            let status = Status::open(&directory).unwrap().read();
+            let page = Status::open(&directory).unwrap();
+            let (status, outputs) = (page.read(), page.outputs(0));
             assert!(status.watermarks.durable <= status.watermarks.written);
             // The first of the two looks at what the crash left, the second at what recovery made of it.
             let before = read_back(&directory).0;
@@ -107,6 +109,11 @@ fn a_killed_writer_leaves_what_it_called_written() {
             assert_eq!((Sequence(read), tail), (recovery.last_sequence, Tail::Sealed));
             assert_eq!(read, before);
             assert!(recovery.last_sequence >= status.watermarks.written, "{recovery:?}, {status:?}");
+            assert!(
+                outputs.durable <= outputs.written && recovery.outputs[0].1 >= outputs.written,
+                "{recovery:?}, {outputs:?}"
+            );
+            check_streams(&directory, backend);
             assert!(read > last, "round {round} added nothing");
             let report = verify(&directory, |_| ()).unwrap();
             assert!(report.is_intact(), "{:?}", report.damages);

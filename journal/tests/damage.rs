@@ -42,10 +42,19 @@ fn faults(directory: &Path) -> Vec<Damage> {
 
 #[test]
 fn every_flipped_byte_of_a_sealed_journal_is_found() {
-    // Two segments, of which the first has an index.
+    find_every_flipped_byte("v2", 2);
+}
+
+#[test]
+fn every_flipped_byte_of_a_journal_with_outputs_is_found() {
+    find_every_flipped_byte("v3", 3);
+}
+
+/// Of a golden journal with so many segments, of which the first has an index.
+fn find_every_flipped_byte(version: &str, segment_count: usize) {
     let directory = tempfile::tempdir().unwrap();
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v2"), directory.path());
-    assert_eq!(segments(directory.path()).len(), 2);
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(version), directory.path());
+    assert_eq!(segments(directory.path()).len(), segment_count);
     assert!(faults(directory.path()).is_empty() && read_error(directory.path()).is_none(), "the control");
     for name in segments(directory.path()) {
         let path = directory.path().join(&name);
@@ -80,9 +89,9 @@ fn mutated_journals_are_refused_or_right() {
     let count = std::env::var("TICKCORE_JOURNAL_MUTATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(600_u64);
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let compacted = tempfile::tempdir().unwrap();
-    copy(&golden.join("v2"), compacted.path());
+    copy(&golden.join("v3"), compacted.path());
     tickcore_journal::compact(compacted.path(), 3, |_, _| ()).unwrap();
-    let sources = [golden.join("v1"), golden.join("v2"), compacted.path().to_owned()];
+    let sources = [golden.join("v1"), golden.join("v2"), golden.join("v3"), compacted.path().to_owned()];
     for seed in 0..count {
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         let mut below = |end: usize| {
@@ -92,7 +101,7 @@ fn mutated_journals_are_refused_or_right() {
             (state % end.max(1) as u64) as usize
         };
         let directory = tempfile::tempdir().unwrap();
-        copy(&sources[below(3)], directory.path());
+        copy(&sources[below(sources.len())], directory.path());
         let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         for _ in 0..=below(3) {
             let path = &names[below(names.len())];
@@ -115,17 +124,7 @@ fn mutated_journals_are_refused_or_right() {
             }
             std::fs::write(path, bytes).unwrap();
         }
-        let check = || {
-            if let Ok(mut reader) = Reader::open(directory.path()) {
-                let mut next = 1;
-                while let Ok(Some(records)) = reader.next_batch() {
-                    for record in records {
-                        assert_eq!((record.sequence.0, record.event), (next, common::event(next)), "seed {seed}");
-                        next += 1;
-                    }
-                }
-            }
-        };
+        let check = || common::check_streams(directory.path(), &format!("seed {seed}"));
         check();
         let _ = info(directory.path());
         let _ = verify(directory.path(), |_| ());

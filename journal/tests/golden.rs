@@ -1,9 +1,9 @@
-//! Each format version as it was first written: `golden/v1` and `golden/v2` are read for ever, and their bytes are where
+//! Each format version as it was first written: `golden/v1`, `v2` and `v3` are read for ever, and their bytes are where
 //! the tables say.
 
 mod common;
 
-use common::{event, metadata, options, read_back, segments};
+use common::{append_outputs, event, metadata, options, output, read_back, segments};
 use std::path::{Path, PathBuf};
 use tickcore_book::{EVENT_WORDS, Sequence};
 use tickcore_journal::{FORMAT_VERSION, Options, Reader, Tail, Writer, info, recover, verify};
@@ -31,13 +31,26 @@ fn regenerate() {
         frame_bytes: 8192,
         staging_bytes: 64 << 10,
         index_interval_bytes: 8192,
+        output_streams: 2,
         ..options()
     };
     let mut writer = Writer::create(&directory, small, metadata()).unwrap();
-    for count in [3, 100, 40, 50] {
-        common::append(&mut writer, count);
-        writer.flush().unwrap();
-    }
+    writer.mark(7, 70_001, false);
+    common::append(&mut writer, 3);
+    append_outputs(&mut writer, 0, 2);
+    writer.flush().unwrap();
+    common::append(&mut writer, 100);
+    writer.flush().unwrap();
+    append_outputs(&mut writer, 1, 70);
+    writer.flush().unwrap();
+    common::append(&mut writer, 10);
+    writer.mark(9, 90_001, false);
+    common::append(&mut writer, 20);
+    writer.mark(7, 70_500, true);
+    common::append(&mut writer, 10);
+    append_outputs(&mut writer, 0, 1);
+    writer.flush().unwrap();
+    common::append(&mut writer, 50);
     writer.finish().unwrap();
     std::fs::remove_file(directory.join("lock")).unwrap();
     std::fs::remove_file(directory.join("status")).unwrap();
@@ -112,19 +125,25 @@ fn version_1_has_its_bytes_where_the_tables_say() {
     assert_eq!((word(&next, 40), word(&next, 56), word(&next, 64)), (2, 104, word(second, 248)));
 }
 
-/// What this version goes on with is of this version, and both are one journal.
+/// What this version goes on with is of this version, and both are one journal; outputs begin there.
 #[test]
-fn version_1_is_resumed() {
-    let directory = tempfile::tempdir().unwrap();
-    common::copy(&golden("v1"), directory.path());
-    let (mut writer, recovery) = Writer::resume(directory.path(), options()).unwrap();
-    assert_eq!(recovery.last_sequence, Sequence(143));
-    common::append(&mut writer, 1000);
-    writer.finish().unwrap();
-    assert_eq!(read_back(directory.path()), (1143, Tail::Sealed));
-    assert!(verify(directory.path(), |_| ()).unwrap().is_intact());
-    let third = std::fs::read(directory.path().join("segment-000003.tcj")).unwrap();
-    assert_eq!(half(&third, 8), FORMAT_VERSION);
+fn older_versions_are_resumed() {
+    for (version, last) in [("v1", 143), ("v2", 193)] {
+        let directory = tempfile::tempdir().unwrap();
+        common::copy(&golden(version), directory.path());
+        let with_outputs = Options { output_streams: 1, ..options() };
+        let (mut writer, recovery) = Writer::resume(directory.path(), with_outputs).unwrap();
+        assert_eq!((recovery.last_sequence, recovery.outputs.len()), (Sequence(last), 0));
+        common::append(&mut writer, 1000);
+        append_outputs(&mut writer, 0, 10);
+        writer.finish().unwrap();
+        assert_eq!(read_back(directory.path()), (last + 1000, Tail::Sealed));
+        let report = verify(directory.path(), |_| ()).unwrap();
+        assert!(report.is_intact(), "{:?}", report.damages);
+        assert_eq!((report.streams[1].first, report.streams[1].last), (Sequence(1), Sequence(10)));
+        let third = std::fs::read(directory.path().join("segment-000003.tcj")).unwrap();
+        assert_eq!(half(&third, 8), FORMAT_VERSION);
+    }
 }
 
 /// A segment of version 1 that was never sealed is sealed as one of version 1.
@@ -167,4 +186,77 @@ fn version_2_has_its_bytes_where_the_tables_say() {
     assert_eq!((word(index, 64), word(index, 72), word(index, 80)), (104, 16384, highest(103)), "the entry");
     let footer = &bytes[bytes.len() - 4096..];
     assert_eq!((half(footer, 8), half(footer, 124), word(footer, 128)), (2, 4096, highest(143)));
+}
+
+#[test]
+fn version_3_is_read() {
+    assert_eq!(read_back(&golden("v3")), (193, Tail::Sealed));
+    common::check_streams(&golden("v3"), "golden");
+    let report = verify(golden("v3"), |_| ()).unwrap();
+    assert!(report.is_intact(), "{:?}", report.damages);
+    assert_eq!((report.segment_count, report.frame_count, report.record_count), (3, 7, 266));
+    let counts: Vec<_> = report.streams.iter().map(|info| (info.stream.number(), info.last.0)).collect();
+    assert_eq!(counts, [(0, 193), (1, 3), (2, 70)]);
+    let info = info(golden("v3")).unwrap();
+    let marks: Vec<_> =
+        info.last_marks.iter().map(|mark| (mark.channel, mark.sequence.0, mark.venue_sequence)).collect();
+    assert_eq!((info.streams, marks), (report.streams, vec![(7, 134, 70_500), (9, 114, 90_001)]));
+}
+
+/// What version 3 added, read with nothing of the product.
+#[test]
+fn version_3_has_its_bytes_where_the_tables_say() {
+    let files: [Vec<u8>; 3] =
+        ["1", "2", "3"].map(|number| std::fs::read(golden("v3").join(format!("segment-00000{number}.tcj"))).unwrap());
+    let [first, second, third] = &files;
+    // Headers: place that was durable, ends of the outputs.
+    assert_eq!((half(first, 8), word(first, 640), word(first, 648)), (3, 1, 4096));
+    assert!(first[656..4088].iter().all(|&byte| byte == 0), "there are no outputs before");
+
+    // The first frame, of three inputs with a mark of the first, and that of the two outputs behind it.
+    let (inputs, outputs) = (&first[4096..8192], &first[8192..12288]);
+    assert_eq!((half(inputs, 28), half(inputs, 120), half(inputs, 124)), (0, 1, 1), "stream, marks, durable units");
+    assert_eq!((half(inputs, 128), half(inputs, 132), word(inputs, 136)), (7, 0, 70_001), "channel, record, number");
+    assert!(inputs[144..240].iter().all(|&byte| byte == 0));
+    assert_eq!((half(outputs, 28), half(outputs, 20), word(outputs, 32)), (1, 2, 1), "stream, records, first");
+    assert_eq!((word(outputs, 104), half(outputs, 120)), (0, 0), "chain of its own, no marks");
+    assert_eq!((word(outputs, 40), word(outputs, 240)), (output(0, 1).exchange_time.0, output(0, 2).exchange_time.0));
+    assert_eq!(word(outputs, 256), 1, "the number of the record");
+
+    // 100 inputs, which follow the first frame of the inputs, when all before was durable.
+    let inputs = &first[12288..20480];
+    assert_eq!((half(inputs, 28), word(inputs, 32), word(inputs, 96)), (0, 4, 3), "stream, first, durable");
+    assert_eq!((word(inputs, 104), half(inputs, 124)), (word(first, 4096 + 248), 3), "chain, durable units");
+
+    // Index, which knows of inputs only, and footer.
+    let index = &first[20480..24576];
+    assert_eq!((&index[..8], half(index, 16)), (&b"TCJINDEX"[..], 1));
+    assert_eq!((word(index, 64), word(index, 72), word(index, 80)), (4, 12288, event(3).exchange_time.0));
+    let footer = &first[24576..];
+    assert_eq!((half(footer, 8), word(footer, 56), word(footer, 64)), (3, 3, 105), "version, frames, records");
+    assert_eq!((word(footer, 72), word(footer, 80)), (1, 103), "inputs");
+    assert_eq!((word(footer, 96), word(footer, 128)), (event(103).exchange_time.0, event(103).exchange_time.0));
+    assert_eq!(word(footer, 112), word(first, 12288 + 248), "chain of the inputs");
+    assert_eq!((word(footer, 136), word(footer, 144)), (2, word(first, 8192 + 248)), "outputs of core 0");
+    assert_eq!((word(footer, 152), word(footer, 160)), (0, 0), "outputs of core 1");
+    assert_eq!(word(footer, 1160), 1, "channels with marks");
+    assert_eq!((half(footer, 1168), word(footer, 1176), word(footer, 1184)), (7, 1, 70_001));
+    assert!(footer[1192..4088].iter().all(|&byte| byte == 0));
+
+    // The second segment goes on with all streams. Its header was written when the frames before were durable.
+    assert_eq!((word(second, 640), word(second, 648)), (1, 20480));
+    assert_eq!((word(second, 56), word(second, 64)), (104, word(footer, 112)));
+    assert_eq!(&second[656..1680], &footer[136..1160], "the ends of the outputs");
+    let outputs = &second[4096..12288];
+    assert_eq!((half(outputs, 28), half(outputs, 20), word(outputs, 32)), (2, 70, 1));
+    assert_eq!(half(outputs, 124), 1 << 31 | 5, "durable units of the segment before");
+    let inputs = &second[12288..16384];
+    assert_eq!((half(inputs, 120), half(inputs, 128), half(inputs, 132), word(inputs, 136)), (2, 9, 10, 90_001));
+    assert_eq!((half(inputs, 144), half(inputs, 148), word(inputs, 152)), (7, 30, 70_500));
+    let outputs = &second[16384..20480];
+    assert_eq!((half(outputs, 28), word(outputs, 32)), (1, 3));
+    assert_eq!(word(outputs, 104), word(first, 8192 + 248), "chain over the segments");
+    let footer = &second[second.len() - 4096..];
+    assert_eq!((word(footer, 136), word(footer, 152), word(footer, 1160)), (3, 70, 2));
+    assert_eq!(&third[656..1680], &footer[136..1160]);
 }

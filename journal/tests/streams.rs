@@ -2,29 +2,16 @@
 
 mod common;
 
-use common::{append, event, metadata, options, read_back};
+use common::{append, append_outputs, event, metadata, options, output, read_back};
 use std::path::Path;
-use tickcore_book::{Event, Sequence};
-use tickcore_journal::{AppendError, Mark, Options, Reader, Start, Stream, StreamInfo, Tail, Writer, info, verify};
-
-/// Outputs are told from inputs, and those of one core from another's.
-fn output(core: u16, number: u64) -> Event {
-    event(number + 1_000_000 * (u64::from(core) + 1))
-}
+use tickcore_book::Sequence;
+use tickcore_journal::{
+    AppendError, Fault, Mark, OpenError, Options, Reader, RecoverError, Start, Stream, StreamInfo, Tail, Writer, info,
+    recover, verify,
+};
 
 fn with_outputs(count: u16) -> Options {
     Options { output_streams: count, ..options() }
-}
-
-/// Appends the next `count` outputs of a core, polling as needed.
-fn append_outputs(writer: &mut Writer, core: u16, count: u64) {
-    for _ in 0..count {
-        while writer.output_room(core) == 0 {
-            writer.poll().unwrap();
-        }
-        let number = writer.next_output(core);
-        writer.append_output(core, number, &output(core, number.0)).unwrap();
-    }
 }
 
 /// Reads the outputs of a core from a start on, checks each, and returns the first and the last, and how the journal ends.
@@ -167,14 +154,56 @@ fn a_reader_follows_outputs() {
     assert!(!reader.is_writer_running());
 }
 
+/// A frame that was durable is lost, and the only one behind it is of another stream, whose own numbers say nothing of it.
+#[test]
+fn a_lost_frame_is_damage_to_whatever_stream_comes_behind() {
+    for is_output_lost in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = Writer::create(directory.path(), with_outputs(1), metadata()).unwrap();
+        if is_output_lost {
+            append_outputs(&mut writer, 0, 5);
+        } else {
+            append(&mut writer, 5);
+        }
+        writer.flush().unwrap();
+        if is_output_lost {
+            append(&mut writer, 5);
+        } else {
+            append_outputs(&mut writer, 0, 5);
+        }
+        writer.flush().unwrap();
+        drop(writer);
+        let path = directory.path().join("segment-000001.tcj");
+        let whole = std::fs::read(&path).unwrap();
+        let with_flipped = |offset: usize| {
+            let mut bytes = whole.clone();
+            bytes[offset] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        };
+        with_flipped(4096 + 300);
+        let found = verify(directory.path(), |_| ()).unwrap();
+        assert!(matches!(found.damages[0].fault, Fault::PayloadChecksum { .. }), "{:?}", found.damages);
+        assert_eq!((found.damages.len(), found.damages[0].offset), (1, 4096));
+        assert_eq!((found.frame_count, found.record_count), (1, 5), "the other one is still counted");
+        assert!(matches!(recover(directory.path()), Err(RecoverError::Open(OpenError::Damaged(_)))));
+        // The last frame: nothing says that it was durable, so it is what a crash may leave.
+        with_flipped(8192 + 300);
+        let recovery = recover(directory.path()).unwrap();
+        assert_eq!(recovery.cut.unwrap().offset, 8192);
+        let expected = if is_output_lost { (0, vec![(Stream::outputs_of(0), Sequence(5))]) } else { (5, vec![]) };
+        assert_eq!((recovery.last_sequence.0, recovery.outputs), expected);
+    }
+}
+
 /// The marks of all frames, each with the first record of its frame.
 fn marks(directory: &Path) -> Vec<(u64, Mark)> {
     let mut reader = Reader::open(directory).unwrap();
     let mut found = Vec::new();
-    while let Some(records) = reader.next_batch().unwrap() {
-        let first = records[0].sequence.0;
+    while reader.next_batch().unwrap().is_some() {
+        let first = reader.batch()[0].sequence.0;
         found.extend(reader.marks().map(|mark| (first, mark)));
     }
+    assert!(reader.batch().is_empty() && reader.marks().next().is_none(), "there is no batch at the end");
     found
 }
 

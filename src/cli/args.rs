@@ -304,7 +304,7 @@ pub(crate) struct BookArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum JournalVerb {
-    /// What is in it: sequences, times, segments, watermarks.
+    /// What is in it: sequences, times, streams, segments, watermarks, and the last known place of each channel.
     Info {
         /// Journal directory.
         dir: PathBuf,
@@ -343,10 +343,20 @@ pub(crate) enum JournalVerb {
         json: bool,
     },
     /// Print events, one JSON object a line.
+    #[command(after_help = "Examples:\n  \
+        tickcore journal dump day.journal --from 4711 --count 3   what the books were given\n  \
+        tickcore journal dump day.journal --stream 1              what core 0 sent\n\n\
+        A journal holds streams, each with record numbers of its own from 1: the inputs, and the\n\
+        outputs of each core that sent any (journal info lists them). The receive_time of an output\n\
+        is the sequence of the input behind it. Inputs whose place at the venue is kept have marks\n\
+        behind their other words, each a channel and the venue's own number there.")]
     Dump {
         /// Journal directory.
         dir: PathBuf,
-        /// First sequence to print.
+        /// Which stream: 0 the inputs, 1 + N the outputs of core N.
+        #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=64))]
+        stream: u16,
+        /// First record to print, by its number in the stream.
         #[arg(long, value_name = "SEQUENCE", default_value_t = 1)]
         from: u64,
         /// Begin at the first event at or after this exchange time, such as 14:30:00 or 2020-01-30T14:30:00Z.

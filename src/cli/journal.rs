@@ -11,8 +11,8 @@ use std::thread;
 use std::time::Duration;
 use tickcore::book::{EVENT_WORDS, Kind, Sequence, TimestampNs};
 use tickcore::journal::{
-    Damage, Info, Reader, Record, RepairStep, Seal, Start, Tail, VerifyReport, compact, info, plan_repair, repair,
-    verify,
+    Damage, Info, Mark, Reader, Record, RepairStep, Seal, Start, Stream, StreamInfo, Tail, VerifyReport, compact, info,
+    plan_repair, repair, verify,
 };
 use tickcore::latency::grouped;
 
@@ -25,7 +25,7 @@ pub(crate) fn run(verb: &JournalVerb) -> Result<ExitCode> {
         JournalVerb::Verify { dir, json } => print_verify(dir, *json),
         JournalVerb::Repair { dir, yes, json } => print_repair(dir, *yes, *json),
         JournalVerb::Compact { dir, level, json } => print_compact(dir, *level, *json),
-        JournalVerb::Dump { dir, from, from_time, count, follow } => {
+        JournalVerb::Dump { dir, stream, from, from_time, count, follow } => {
             let start = match from_time {
                 None => Start::Sequence(Sequence(*from)),
                 Some(text) => {
@@ -34,7 +34,8 @@ pub(crate) fn run(verb: &JournalVerb) -> Result<ExitCode> {
                     Start::Time(super::select::parse_time(base, Some(text), TimestampNs(0))?)
                 }
             };
-            dump(dir, start, count.unwrap_or(u64::MAX), *follow)
+            let stream = stream.checked_sub(1).map_or(Stream::INPUTS, Stream::outputs_of);
+            dump(dir, stream, start, count.unwrap_or(u64::MAX), *follow)
         }
     }
 }
@@ -92,6 +93,27 @@ fn damage_json(damage: &Damage) -> Value {
     })
 }
 
+fn streams_json(streams: &[StreamInfo]) -> Value {
+    let streams = streams.iter().map(|found| {
+        json!({
+            "stream": found.stream.number(),
+            "core": found.stream.core(),
+            "records": found.record_count,
+            "sequences": [found.first.get(), found.last.get()],
+        })
+    });
+    streams.collect()
+}
+
+/// Of the outputs; what is said of the whole says it of the inputs where there is nothing else.
+fn outputs_text(streams: &[StreamInfo]) -> impl Iterator<Item = (String, String)> {
+    let outputs = streams.iter().filter(|found| found.stream != Stream::INPUTS);
+    outputs.map(|found| {
+        let StreamInfo { stream, first, last, record_count, .. } = found;
+        (stream.to_string(), format!("{} records, {first} to {last}", grouped(*record_count)))
+    })
+}
+
 fn info_json(dir: &Path, info: &Info) -> Value {
     let segments = info.segments.iter().map(|segment| {
         json!({
@@ -121,6 +143,12 @@ fn info_json(dir: &Path, info: &Info) -> Value {
         "bytes": info.bytes,
         "sequences": range(info.sequences, Sequence::get),
         "times": range(info.times, TimestampNs::get),
+        "streams": streams_json(&info.streams),
+        "last_marks": info.last_marks.iter().map(|mark| json!({
+            "channel": mark.channel,
+            "sequence": mark.sequence.get(),
+            "venue_sequence": mark.venue_sequence,
+        })).collect::<Vec<_>>(),
         "sealed": info.is_sealed(),
         "tail": tail_json(&info.tail),
         "damage": info.damage.as_ref().map(damage_json),
@@ -136,25 +164,30 @@ fn info_json(dir: &Path, info: &Info) -> Value {
 }
 
 fn info_text(dir: &Path, info: &Info) -> String {
+    let row = |name: &str, value: String| (name.to_owned(), value);
     let mut rows = vec![
-        ("journal", format!("{} ({})", dir.display(), info.journal)),
-        ("input", info.metadata.input.clone()),
-        ("records", grouped(info.record_count)),
+        row("journal", format!("{} ({})", dir.display(), info.journal)),
+        row("input", info.metadata.input.clone()),
+        row("records", grouped(info.record_count)),
     ];
     if let Some((first, last)) = info.sequences {
-        rows.push(("sequences", format!("{first} to {last}")));
+        rows.push(row("sequences", format!("{first} to {last}")));
     }
     if let Some((first, last)) = info.times {
         let base = super::time::TimeBase::of_journal(info.metadata.has_times_since_midnight);
-        rows.push(("times", format!("{} to {}", base.format(first), base.format(last))));
+        rows.push(row("times", format!("{} to {}", base.format(first), base.format(last))));
     }
-    rows.push(("bytes", format!("{} in {} segments", grouped(info.bytes), info.segments.len())));
-    rows.push(("end", tail_text(&info.tail)));
+    rows.extend(outputs_text(&info.streams));
+    for Mark { channel, sequence, venue_sequence, .. } in &info.last_marks {
+        rows.push((format!("channel {channel}"), format!("message {venue_sequence} was sequence {sequence}")));
+    }
+    rows.push(row("bytes", format!("{} in {} segments", grouped(info.bytes), info.segments.len())));
+    rows.push(row("end", tail_text(&info.tail)));
     if let Some(newest) = info.checkpoints.last() {
-        rows.push(("checkpoints", format!("{}, the newest of sequence {newest}", info.checkpoints.len())));
+        rows.push(row("checkpoints", format!("{}, the newest of sequence {newest}", info.checkpoints.len())));
     }
     if let Some(status) = &info.status {
-        rows.push((
+        rows.push(row(
             "writer",
             format!(
                 "process {} said: written to {}, durable to {}, {:?}",
@@ -163,7 +196,7 @@ fn info_text(dir: &Path, info: &Info) -> String {
         ));
     }
     if let Some(damage) = &info.damage {
-        rows.push(("damage", damage.to_string()));
+        rows.push(row("damage", damage.to_string()));
     }
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
@@ -187,6 +220,9 @@ fn print_verify(dir: &Path, is_json: bool) -> Result<ExitCode> {
             grouped(bytes),
             tail_text(&report.tail)
         )?;
+        for (name, value) in outputs_text(&report.streams) {
+            writeln!(io::stdout(), "{name}: {value}")?;
+        }
         for damage in &report.damages {
             writeln!(io::stdout(), "damage: {damage}")?;
         }
@@ -218,6 +254,7 @@ fn verify_json(dir: &Path, report: &VerifyReport) -> Value {
         "records": report.record_count,
         "bytes": report.bytes,
         "sequences": range(report.sequences, Sequence::get),
+        "streams": streams_json(&report.streams),
         "tail": tail_json(&report.tail),
         "damages": report.damages.iter().map(damage_json).collect::<Vec<_>>(),
         "unused": report.unused,
@@ -278,8 +315,8 @@ fn print_compact(dir: &Path, level: i32, is_json: bool) -> Result<ExitCode> {
 }
 
 /// Prints records as they are, one JSON object a line.
-fn dump(dir: &Path, start: Start, count: u64, follows: bool) -> Result<ExitCode> {
-    let mut reader = Reader::open_at(dir, start)?;
+fn dump(dir: &Path, stream: Stream, start: Start, count: u64, follows: bool) -> Result<ExitCode> {
+    let mut reader = Reader::open_stream_at(dir, stream, start)?;
     let mut output = BufWriter::with_capacity(1 << 20, io::stdout().lock());
     if follows {
         reader.follow().context("the journal has no status page to follow its writer by")?;
@@ -287,19 +324,20 @@ fn dump(dir: &Path, start: Start, count: u64, follows: bool) -> Result<ExitCode>
     let mut left = count;
     while left > 0 {
         let is_running = reader.is_writer_running();
-        let Some(records) = reader.next_batch()? else {
+        if reader.next_batch()?.is_none() {
             if !is_running {
                 break;
             }
             output.flush().context("writing records")?;
             thread::sleep(FOLLOW_INTERVAL);
             continue;
-        };
-        for record in records {
+        }
+        for record in reader.batch() {
             if left == 0 {
                 break;
             }
-            write_record(&mut output, record).context("writing records")?;
+            let marks = reader.marks().filter(|mark| mark.sequence == record.sequence);
+            write_record(&mut output, record, marks).context("writing records")?;
             left -= 1;
         }
     }
@@ -307,7 +345,7 @@ fn dump(dir: &Path, start: Start, count: u64, follows: bool) -> Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_record(output: &mut impl Write, record: &Record) -> io::Result<()> {
+fn write_record(output: &mut impl Write, record: &Record, marks: impl Iterator<Item = Mark>) -> io::Result<()> {
     let event = &record.event;
     let words: [u64; EVENT_WORDS] = event.to_words();
     write!(
@@ -321,12 +359,18 @@ fn write_record(output: &mut impl Write, record: &Record) -> io::Result<()> {
         words[2],
         words[3],
     )?;
-    writeln!(
+    write!(
         output,
-        "\"price\":{},\"quantity\":{},\"side\":{},\"flags\":{}}}",
+        "\"price\":{},\"quantity\":{},\"side\":{},\"flags\":{}",
         event.price.get(),
         words[5],
         event.side_number,
         event.flags.0
-    )
+    )?;
+    let mut separator = ",\"marks\":[";
+    for Mark { channel, venue_sequence, .. } in marks {
+        write!(output, "{separator}{{\"channel\":{channel},\"venue_sequence\":{venue_sequence}}}")?;
+        separator = ",";
+    }
+    writeln!(output, "{}", if separator == "," { "]}" } else { "}" })
 }

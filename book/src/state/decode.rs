@@ -391,16 +391,17 @@ impl Cursor<'_> {
         let count = self.bytes.len().min(found.len());
         found[..count].copy_from_slice(&self.bytes[..count]);
         if count < found.len() || found != wanted {
-            return Err(StateError::Magic { found });
+            return Err(StateError::Magic { offset: 0, found });
         }
         self.offset += found.len();
         Ok(())
     }
 
     fn version(&mut self) -> Result<(), StateError> {
+        let offset = self.offset;
         match self.u32()? {
             STATE_VERSION => Ok(()),
-            found => Err(StateError::Version { found }),
+            found => Err(StateError::Version { offset, found }),
         }
     }
 

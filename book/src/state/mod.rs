@@ -63,16 +63,20 @@ mod row {
 #[non_exhaustive]
 pub enum StateError {
     /// The bytes begin like no state.
-    #[error("byte 0: this is no state of books: it begins with {found:02x?}")]
+    #[error("byte {offset}: this is no state of books: it begins with {found:02x?}")]
     Magic {
+        /// Where they stand.
+        offset: usize,
         /// The first bytes, 0 where there are none.
         found: [u8; 8],
     },
     /// Written by another version.
     #[error(
-        "byte 8: version {found} of the state of books, {STATE_VERSION} is known: read it with the tickcore that wrote it"
+        "byte {offset}: version {found} of the state of books, {STATE_VERSION} is known: read it with the tickcore that wrote it"
     )]
     Version {
+        /// Where it stands.
+        offset: usize,
         /// The version that is stated.
         found: u32,
     },
@@ -115,4 +119,21 @@ pub enum StateError {
     /// The books have seen events.
     #[error("the books are not new: a state is restored into books that have seen no event")]
     NotNew,
+}
+
+impl StateError {
+    /// The same of bytes that begin at `start` of something larger, such as a file: what was counted from their start is
+    /// counted from its.
+    #[must_use]
+    pub fn moved_by(mut self, start: usize) -> Self {
+        match &mut self {
+            Self::Magic { offset, .. }
+            | Self::Version { offset, .. }
+            | Self::CutShort { offset, .. }
+            | Self::TrailingBytes { offset, .. }
+            | Self::Invalid { offset, .. } => *offset += start,
+            Self::Capacity { .. } | Self::NotNew => {}
+        }
+        self
+    }
 }

@@ -2,12 +2,13 @@
 
 use super::Random;
 use super::storage::SimulatedStorage;
-use crate::format::{FrameHeader, JournalId, SegmentFooter, SegmentHeader};
+use crate::format::{FrameHeader, JournalId, Place, SegmentFooter, SegmentHeader};
 use crate::medium::{Access, Lock, Medium, MediumFile};
 use crate::options::{Notice, Options};
 use crate::staging::Pool;
 use crate::status::StatusWriter;
 use crate::storage::Storage;
+use crate::stream::INPUT_STREAM;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -396,9 +397,9 @@ impl State {
         self.names.iter().map(|(name, &file)| (name.clone(), self.files[file].current.clone())).collect()
     }
 
-    /// The highest sequence that any whole structure says was durable.
-    pub(crate) fn highest_claim(&self) -> u64 {
-        let mut highest = 0;
+    /// The highest sequence of the inputs, and the furthest place of all streams, that any whole structure says was durable.
+    pub(crate) fn highest_claim(&self) -> (u64, Place) {
+        let (mut highest, mut furthest) = (0, Place::default());
         for (name, &file) in &self.names {
             let bytes = &self.files[file].current;
             if !name.ends_with(".tcj") || bytes.is_empty() {
@@ -406,20 +407,23 @@ impl State {
             }
             let Ok(header) = SegmentHeader::read(bytes.get(..UNIT_BYTES).unwrap_or_default()) else { continue };
             highest = highest.max(header.durable_sequence);
+            furthest = furthest.max(header.durable_place());
             for (number, unit) in bytes.chunks_exact(UNIT_BYTES).enumerate() {
                 let offset = (number * UNIT_BYTES) as u64;
                 if let Ok(frame) = FrameHeader::read(unit)
                     && frame.check_place(header.identity(), offset).is_ok()
                 {
-                    highest = highest.max(frame.durable_sequence);
+                    highest = highest.max(if frame.stream == INPUT_STREAM { frame.durable_sequence } else { 0 });
+                    furthest = furthest.max(frame.durable_place());
                 } else if let Ok(footer) = SegmentFooter::read(unit)
                     && footer.check_place(header.identity(), offset).is_ok()
                 {
                     highest = highest.max(footer.last_sequence);
+                    furthest = furthest.max(footer.durable_place());
                 }
             }
         }
-        highest
+        (highest, furthest)
     }
 }
 

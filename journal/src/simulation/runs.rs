@@ -2,18 +2,18 @@
 
 use super::Random;
 use super::disk::{Death, Disk, Faults};
+use super::outputs::{self, CORES, Outputs};
 use crate::checkpoint::{CheckpointMark, Checkpoints, boundaries_on, headers, store_on};
 use crate::compact::compact_on;
-use crate::defence::{Defence, without};
+use crate::directory::Catalog;
 use crate::fault::{OpenError, ReadError};
-use crate::format::{BLOCK_BYTES, FRAME_HEADER_BYTES, FrameHeader, SegmentHeader};
 use crate::helper::Helper;
 use crate::options::{Metadata, Options, Retention, SyncPolicy};
 use crate::reader::{Reader, Tail};
 use crate::recovery::RecoverError;
 use crate::repair::repair_on;
 use crate::seek::Start;
-use crate::stream::Stream;
+use crate::stream::{INPUT_STREAM, Stream};
 use crate::verify::verify_on;
 use crate::writer::{AppendError, CreateError, ResumeError, Writer};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,11 +22,9 @@ use tickcore_book::{Event, InstrumentId, Kind, OrderId, Sequence, TimestampNs};
 
 /// Seeds of a usual test run; `TICKCORE_JOURNAL_SEEDS` asks for more, `TICKCORE_JOURNAL_SEED` for a single one.
 const SEEDS: u64 = 2_000;
-/// Seeds within which each control has to be caught.
-const CONTROL_SEEDS: u64 = 30_000;
-/// Turns within which a writer on a medium that is alive gets anything done.
 /// Turns after which a helper that does every job at once has none left.
 const JOBS_TURNS: u32 = 40;
+/// Turns within which a writer on a medium that is alive gets anything done.
 const TURNS_MAX: u32 = 5_000;
 
 /// What the medium may do in a run.
@@ -40,7 +38,7 @@ enum Character {
     Damaging,
 }
 
-fn event(number: u64) -> Event {
+pub(super) fn event(number: u64) -> Event {
     // Times go back now and then, as clocks do.
     let time = if number.is_multiple_of(97) { number / 2 } else { number };
     let mut event = Event::new(Kind::Add, InstrumentId(number as u32 % 5 + 1), TimestampNs(time));
@@ -50,7 +48,7 @@ fn event(number: u64) -> Event {
 }
 
 /// What a checkpoint of this sequence holds.
-fn state(sequence: u64) -> Vec<u8> {
+pub(super) fn state(sequence: u64) -> Vec<u8> {
     let mut random = Random::new(sequence);
     let length = random.below(20_000);
     (0..length).map(|_| random.next() as u8).collect()
@@ -67,6 +65,7 @@ struct Run {
     /// What must come back after the process died, and after the machine did.
     written: u64,
     durable: u64,
+    outputs: Outputs,
     /// Sequence of the newest checkpoint that was said to be stored.
     checkpoint: u64,
     mark: CheckpointMark,
@@ -75,7 +74,7 @@ struct Run {
 }
 
 /// What a run was about to check when the journal broke its word.
-type Broken = String;
+pub(super) type Broken = String;
 
 impl Run {
     fn new(seed: u64) -> Self {
@@ -94,6 +93,7 @@ impl Run {
             appended: 0,
             written: 0,
             durable: 0,
+            outputs: Outputs::default(),
             checkpoint: 0,
             mark: CheckpointMark::default(),
             has_mark: false,
@@ -114,10 +114,13 @@ impl Run {
         };
         self.has_mark = self.random.chance(50);
         let frame_bytes = 4096 * (1 + self.random.below(3)) as u32;
+        self.outputs.taken = self.random.below(u64::from(CORES) + 1) as u16;
+        let blocks = 4 + u64::from(self.outputs.taken) + self.random.below(8);
         Options {
             segment_bytes: u64::from(frame_bytes) + 4096 * (2 + self.random.below(8)),
             frame_bytes,
-            staging_bytes: frame_bytes as usize * (4 + self.random.below(8) as usize),
+            staging_bytes: frame_bytes as usize * blocks as usize,
+            output_streams: self.outputs.taken,
             writes_in_flight: 1 + self.random.below(6) as u32,
             linger: Duration::from_micros(self.random.below(2) * 30),
             sync: match self.random.below(10) {
@@ -201,6 +204,7 @@ impl Run {
         self.disk.state().crash(death, self.character == Character::Misdirecting);
         if is_machine || has_lost {
             self.written = self.durable;
+            self.outputs.lose_written();
         }
         is_machine
     }
@@ -247,6 +251,7 @@ impl Run {
                     *is_created = false;
                     self.disk = Disk::new(Random::new(self.random.next()));
                     (self.appended, self.written, self.durable, self.checkpoint) = (0, 0, 0, 0);
+                    self.outputs = Outputs::default();
                     self.mark = CheckpointMark::default();
                     return Ok(None);
                 }
@@ -254,6 +259,7 @@ impl Run {
                 Err(ResumeError::Recover(RecoverError::Open(OpenError::NotAJournal { .. }))) if self.written == 0 => {
                     *is_created = false;
                     self.appended = 0;
+                    self.outputs = Outputs::default();
                     continue;
                 }
                 Err(error) => return Err(format!("resuming: {error}")),
@@ -269,6 +275,7 @@ impl Run {
                 return Err(format!("the writer goes on at {}, not behind {last}", writer.next_sequence()));
             }
             (self.appended, self.written, self.durable) = (last, last, last);
+            self.outputs.take_recovered(&recovery)?;
             self.check_checkpoints()?;
             return Ok(Some(writer));
         }
@@ -281,12 +288,14 @@ impl Run {
             let count = if self.random.chance(50) { self.random.below(300) } else { self.random.below(8) };
             for _ in 0..count {
                 let sequence = Sequence(self.appended + 1);
+                outputs::mark(&mut writer, &mut self.random);
                 match writer.append(sequence, &event(sequence.0)) {
                     Ok(()) => self.appended += 1,
                     Err(AppendError::Full | AppendError::Failed(_)) => break,
                     Err(error) => return Err(error.to_string()),
                 }
             }
+            self.outputs.append(&mut writer, &mut self.random)?;
             for _ in 0..self.random.below(4) {
                 self.poll(&mut writer)?;
             }
@@ -298,11 +307,11 @@ impl Run {
             }
         }
         if self.random.chance(50) {
-            self.drain(&mut writer, |writer, last| writer.written().0 == last)?;
+            self.drain(&mut writer)?;
         }
         // Drained first, so that a writer that gets nowhere is seen to, and does not hang the test.
         if self.random.chance(30)
-            && self.drain(&mut writer, |writer, last| writer.written().0 == last)?
+            && self.drain(&mut writer)?
             && self.drain_jobs(&mut writer)?
             && let Ok(watermarks) = writer.finish()
         {
@@ -310,14 +319,15 @@ impl Run {
                 return Err(format!("finished at {}, with {} appended", watermarks.durable, self.appended));
             }
             (self.written, self.durable) = (watermarks.written.0, watermarks.durable.0);
+            self.outputs.finish();
         }
         Ok(())
     }
 
-    /// Polls until `is_done`, given the last record. `false` when the writer failed first.
-    fn drain(&mut self, writer: &mut Writer, is_done: impl Fn(&Writer, u64) -> bool) -> Result<bool, Broken> {
+    /// Polls until all is written. `false` when the writer failed first.
+    fn drain(&mut self, writer: &mut Writer) -> Result<bool, Broken> {
         for _ in 0..TURNS_MAX {
-            if is_done(writer, self.appended) {
+            if writer.written().0 == self.appended && self.outputs.are_written(writer) {
                 return Ok(true);
             }
             if !self.poll(writer)? {
@@ -355,6 +365,7 @@ impl Run {
             return Err(format!("watermarks went back to {found:?} from {} and {}", self.written, self.durable));
         }
         (self.written, self.durable) = (found.written.0, found.durable.0);
+        self.outputs.note(writer)?;
         Ok(is_well)
     }
 
@@ -365,7 +376,7 @@ impl Run {
 
     /// Reads from some record on. Returns the last, how it ended, and where.
     fn read_from(&self, mut last: u64) -> Result<(u64, Option<ReadError>, Tail), OpenError> {
-        let mut reader = Reader::open_on(&self.disk.medium(), Stream::INPUTS, Start::Sequence(Sequence(last + 1)))?;
+        let mut reader = Reader::open_on(&self.disk.medium(), Stream::INPUTS, outputs::start_behind(last))?;
         let mut is_first = true;
         last = last.max(self.first()? - 1);
         let error = loop {
@@ -378,6 +389,7 @@ impl Run {
                         let is_right = record.sequence == Sequence(last) && record.event == event(last);
                         assert!(is_right, "record {last} is not what was appended: {record:?}");
                     }
+                    outputs::check_marks(&reader);
                 }
                 Ok(None) => break None,
                 Err(error) => break Some(error),
@@ -392,7 +404,9 @@ impl Run {
     }
 
     /// A reader beside the writer sees all that is written, and calls nothing damaged.
-    fn read_along(&self) -> Result<(), Broken> {
+    fn read_along(&mut self) -> Result<(), Broken> {
+        let core = self.random.below(CORES.into()) as u16;
+        self.outputs.read_along(&self.disk.medium(), core, || self.disk.is_dead())?;
         match self.read() {
             _ if self.disk.is_dead() => Ok(()),
             Ok((last, None, _)) if (self.written..=self.appended).contains(&last) => Ok(()),
@@ -452,6 +466,7 @@ impl Run {
             Ok((last, None, _)) if last == self.appended => {}
             other => return Err(format!("of {} records from {after} on came back {other:?}", self.appended)),
         }
+        self.outputs.check_whole(&self.disk.medium(), &mut self.random)?;
         let time = TimestampNs(self.random.below(self.appended + 1));
         let first = self.first().map_err(|error| error.to_string())?;
         let expected = (first..=self.appended).find(|&number| event(number).exchange_time >= time);
@@ -470,16 +485,29 @@ impl Run {
     /// Damages what was durable: nothing wrong may be given, and nothing that any whole structure calls durable be missed
     /// without a word.
     fn check_damaged(&mut self) -> Result<(), Broken> {
+        let before = self.disk.state().contents();
         let Some((name, from, to)) = self.disk.state().damage() else { return Ok(()) };
         let (checkpoints, _) = headers(self.disk.medium().as_ref()).map_err(|error| error.to_string())?;
         let stated = checkpoints.last().map_or(0, |newest| newest.sequence);
-        let claim = self.disk.state().highest_claim().max(stated);
+        let (claim, claimed_place) = self.disk.state().highest_claim();
+        let claim = claim.max(stated);
+        let output_claims = outputs::lasts_before(claimed_place, &before);
+        // What is said of outputs is worth it where they can be read, and nothing where that ends with an error.
+        let falls_short = |medium| {
+            let read = outputs::read_all(&medium);
+            let falls_short =
+                read.iter().zip(&output_claims).any(|(read, claim)| read.is_some_and(|last| last < *claim));
+            falls_short.then(|| format!("{read:?} of the outputs, {output_claims:?} are stated"))
+        };
         let place = format!("{name} damaged from {from} to {to}, durable to {}", self.durable);
         let verified = verify_on(&self.disk.medium(), |_| ());
         let is_intact = verified.as_ref().is_ok_and(|report| report.is_intact());
         let read = self.read();
         if is_intact && !matches!(&read, Ok((last, None, _)) if *last >= claim) {
             return Err(format!("{place}: verify finds nothing, reading gives {read:?}, {claim} is stated"));
+        }
+        if let Some(how) = falls_short(self.disk.medium()) {
+            return Err(format!("{place}: reading gives {how}"));
         }
         if Checkpoints::open_on(&self.disk.medium()).is_ok() {
             self.check_checkpoints()?;
@@ -491,6 +519,9 @@ impl Run {
         };
         drop(writer);
         let last = recovery.last_sequence.0;
+        if let Some(how) = falls_short(self.disk.medium()) {
+            return Err(format!("{place}: after recovery reading gives {how}"));
+        }
         match self.read() {
             Ok((read, None, _)) if read == last && last >= claim => Ok(()),
             // A sealed segment is taken at its footer's word by recovery, and found by reading.
@@ -504,7 +535,9 @@ impl Run {
     fn repair(&mut self) -> Result<bool, Broken> {
         let before = self.disk.state().contents();
         let readable = self.read().map_or(0, |(last, ..)| last);
-        let claim = self.disk.state().highest_claim().max(readable);
+        let (claim, claimed_place) = self.disk.state().highest_claim();
+        let claim = claim.max(readable);
+        let readable_outputs = outputs::read_all(&self.disk.medium());
         for attempt in 0.. {
             if attempt < 4 && self.random.chance(60) {
                 let operations = self.random.below(150);
@@ -521,6 +554,7 @@ impl Run {
                 Ok((_, recovery)) => {
                     let last = recovery.last_sequence.0;
                     (self.appended, self.written, self.durable) = (last, last, last);
+                    self.outputs.take_repaired(&recovery);
                     break;
                 }
                 Err(RecoverError::Open(_)) => return Ok(false),
@@ -539,14 +573,28 @@ impl Run {
             Ok((last, None, Tail::Sealed)) if last == self.appended && last >= readable => {}
             other => return Err(format!("{readable} records were readable before the repair, {other:?} are after it")),
         }
+        let read_outputs = outputs::read_all(&self.disk.medium());
+        if read_outputs.iter().zip(&readable_outputs).any(|(after, before)| after < before) {
+            return Err(format!(
+                "{readable_outputs:?} outputs were readable before the repair, {read_outputs:?} after it"
+            ));
+        }
+        self.outputs.check_whole(&self.disk.medium(), &mut self.random)?;
         let first = self.first().map_err(|error| error.to_string())?;
+        let first_segment = Catalog::load(&self.disk.medium()).map_err(|error| error.to_string())?.first.0;
         let after = self.disk.state().contents();
         for (name, bytes) in before.iter().filter(|(name, _)| name.ends_with(".tcj")) {
-            for (last, offset, frame) in frames(bytes) {
-                let is_kept = after.values().any(|bytes| bytes.get(offset..offset + frame.len()) == Some(frame));
+            for frame in outputs::frames(bytes) {
+                let (last, offset, frame_bytes) = (frame.header.last_sequence(), frame.offset, frame.bytes);
+                let is_kept = |bytes: &Vec<u8>| bytes.get(offset..offset + frame_bytes.len()) == Some(frame_bytes);
                 // Retention has released what comes before the first, and what no structure calls durable may stand in a torn
                 // tail, which recovery cuts.
-                if !is_kept && (first..=claim).contains(&last) {
+                let is_promised = if frame.header.stream == INPUT_STREAM {
+                    (first..=claim).contains(&last)
+                } else {
+                    frame.header.segment >= first_segment && frame.place() < claimed_place
+                };
+                if is_promised && !after.values().any(is_kept) {
                     return Err(format!("the frame of {name} at {offset}, to {last}, is nowhere after the repair"));
                 }
             }
@@ -555,26 +603,8 @@ impl Run {
     }
 }
 
-/// Every frame of a segment that validates where it stands, with its last sequence.
-fn frames(bytes: &[u8]) -> Vec<(u64, usize, &[u8])> {
-    let unit = BLOCK_BYTES as usize;
-    let Some(Ok(header)) = bytes.get(..unit).map(SegmentHeader::read) else { return Vec::new() };
-    let seed = header.identity().seed();
-    let mut frames = Vec::new();
-    for offset in (unit..bytes.len()).step_by(unit) {
-        let Ok(frame) = FrameHeader::read(&bytes[offset..]) else { continue };
-        let Some(whole) = bytes.get(offset..offset + frame.frame_bytes as usize) else { continue };
-        let is_sound = frame.check_place(header.identity(), offset as u64).is_ok()
-            && seed.checksum(&whole[FRAME_HEADER_BYTES..]) == frame.payload_checksum;
-        if is_sound {
-            frames.push((frame.last_sequence(), offset, whole));
-        }
-    }
-    frames
-}
-
 /// Runs a seed and says how it broke, if it did.
-fn broken(seed: u64) -> Option<Broken> {
+pub(super) fn broken(seed: u64) -> Option<Broken> {
     match catch_unwind(AssertUnwindSafe(|| Run::new(seed).run())) {
         Ok(result) => result.err(),
         Err(panic) => {
@@ -612,48 +642,6 @@ fn the_journal_keeps_its_word_whatever_the_medium_does() {
 }
 
 #[test]
-fn every_defence_that_is_taken_out_is_missed() {
-    let previous = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| ()));
-    let mut unnoticed = Vec::new();
-    for defence in [
-        Defence::PayloadChecksum,
-        Defence::HeaderChecksum,
-        Defence::DurableAfterSync,
-        Defence::ThroughBehindDurable,
-        Defence::WrittenInOrder,
-        Defence::Poison,
-        Defence::HeaderBeforeFrames,
-        Defence::NameBeforeUse,
-        Defence::FooterAfterFrames,
-        Defence::DurableClaims,
-        Defence::FooterBeforeCut,
-        Defence::ShortWrites,
-        Defence::DiskNotCache,
-        Defence::ReleaseBeforeRemoval,
-        Defence::CopyBeforeRemoval,
-        Defence::SealBeforeAside,
-        Defence::CopyBeforeCut,
-        Defence::DurableCopyBeforeCut,
-        Defence::CheckpointBeforeName,
-        Defence::CheckpointName,
-        Defence::CheckpointChecksum,
-        Defence::KeptForCheckpoint,
-    ] {
-        // A run that only hangs shows nothing of what the defence is for.
-        let is_hanging = |how: &Broken| how.contains("waits for ever") || how.contains("no progress");
-        let find = |seed| broken(seed).filter(|how| !is_hanging(how)).map(|how| (seed, how));
-        let caught = without(Some(defence), || (0..CONTROL_SEEDS).find_map(find));
-        match caught {
-            Some((seed, how)) => eprintln!("without {defence:?}: seed {seed}: {how}"),
-            None => unnoticed.push(defence),
-        }
-    }
-    std::panic::set_hook(previous);
-    assert!(unnoticed.is_empty(), "nobody misses {unnoticed:?} in {CONTROL_SEEDS} seeds");
-}
-
-#[test]
 fn a_medium_that_cannot_be_read_is_not_called_no_journal() {
     let disk = Disk::new(Random::new(1));
     let resumed = || Writer::resume_on(&disk.medium(), Options::default()).map(|_| ());
@@ -665,88 +653,4 @@ fn a_medium_that_cannot_be_read_is_not_called_no_journal() {
     disk.die_after(0);
     let unread = resumed();
     assert!(matches!(unread, Err(ResumeError::Recover(RecoverError::Io { .. }))), "{unread:?}");
-}
-
-/// Two runs that went on from copies of one journal write segments of the same names, numbers, epochs and sequences. Only
-/// the chain tells that a segment of the one does not follow the other.
-#[test]
-fn a_segment_of_a_forked_copy_is_told_by_the_chain() {
-    let disks = [Disk::new(Random::new(1)), Disk::new(Random::new(1))];
-    for (fork, disk) in disks.iter().enumerate() {
-        let medium = disk.medium();
-        let small =
-            Options { segment_bytes: 3 * 4096, frame_bytes: 4096, staging_bytes: 64 << 10, ..Options::default() };
-        let mut writer = Writer::create_on(&medium, small, Metadata::default(), |storage| storage).unwrap();
-        for number in 1..=400 {
-            let mut event = event(number);
-            event.reference ^= fork as u64 * u64::from(number > 30);
-            while writer.room() == 0 {
-                writer.poll().unwrap();
-            }
-            writer.append(Sequence(number), &event).unwrap();
-        }
-        writer.finish().unwrap();
-    }
-    let count = |disk: &Disk| verify_on(&disk.medium(), |_| ()).unwrap().damages.len();
-    assert_eq!((count(&disks[0]), count(&disks[1])), (0, 0));
-    let [ours, theirs] = disks.map(|disk| disk.medium());
-    let name = "segment-000003.tcj";
-    let file = theirs.open(name, crate::medium::Access::Read).unwrap();
-    let mut bytes = vec![0; file.length().unwrap() as usize];
-    file.read_at(&mut bytes, 0).unwrap();
-    ours.open(name, crate::medium::Access::Write).unwrap().write_all_at(&bytes, 0).unwrap();
-    let damages = verify_on(&ours, |_| ()).unwrap().damages;
-    assert!(damages.iter().any(|damage| matches!(damage.fault, crate::Fault::ChainBroken { .. })), "{damages:?}");
-    let damages = without(Some(Defence::Chain), || verify_on(&ours, |_| ()).unwrap().damages);
-    assert!(damages.is_empty(), "the control: nothing else tells, {damages:?}");
-}
-
-/// A run that was finished, and another behind it whose files somebody lost: what is left ends in good order, and only a
-/// checkpoint tells.
-#[test]
-fn a_checkpoint_tells_that_the_last_segments_are_gone() {
-    let disk = Disk::new(Random::new(1));
-    let medium = disk.medium();
-    let small = Options { segment_bytes: 8 * 4096, frame_bytes: 4096, staging_bytes: 64 << 10, ..Options::default() };
-    let append = |writer: &mut Writer, to: u64| {
-        for number in writer.next_sequence().0..=to {
-            while writer.room() == 0 {
-                writer.poll().unwrap();
-            }
-            writer.append(Sequence(number), &event(number)).unwrap();
-        }
-    };
-    let mut writer = Writer::create_on(&medium, small.clone(), Metadata::default(), |storage| storage).unwrap();
-    append(&mut writer, 50);
-    writer.finish().unwrap();
-    let (mut writer, _) = Writer::resume_on(&medium, small.clone()).unwrap();
-    append(&mut writer, 90);
-    writer.finish().unwrap();
-    let end = *boundaries_on(&medium).unwrap().last().unwrap();
-    assert_eq!(end.sequence, Sequence(90));
-    store_on(medium.as_ref(), &end, &state(90), |_| ()).unwrap();
-    assert!(verify_on(&medium, |_| ()).unwrap().is_intact());
-    medium.remove("segment-000002.tcj").unwrap();
-
-    let behind = crate::Fault::BehindCheckpoint { sequence: Sequence(90) };
-    let read = || {
-        let mut reader = Reader::open_on(&medium, Stream::INPUTS, Start::Beginning).unwrap();
-        loop {
-            match reader.next_batch() {
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(reader.next_sequence()),
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-    };
-    let is_found = || verify_on(&medium, |_| ()).unwrap().damages.iter().any(|damage| damage.fault == behind);
-    assert!(is_found() && read().is_err_and(|error| error.contains("a checkpoint states that records up to 90")));
-    let mut checkpoints = Checkpoints::open_on(&medium).unwrap();
-    assert_eq!(checkpoints.take_newest(), None, "what is beyond the end is of no use");
-    assert!(checkpoints.passed_over()[0].to_string().contains("the journal ends at 50"), "{checkpoints:?}");
-    let refused = Writer::resume_on(&medium, small.clone()).err().map(|error| error.to_string());
-    assert!(refused.is_some_and(|refused| refused.contains("were durable: put the files")));
-    without(Some(Defence::CheckpointClaims), || {
-        assert!(!is_found() && read() == Ok(Sequence(51)), "the control: nothing else tells");
-    });
 }

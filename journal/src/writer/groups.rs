@@ -71,7 +71,10 @@ impl Writer {
     /// What a sync was to cover is durable.
     pub(super) fn end_group(&mut self, group: &Group) {
         (self.durable_count, self.durable_place) = (group.frame_count, group.place);
-        self.streams_mut().for_each(|stream| stream.durable = stream.covered);
+        self.inputs.durable = self.inputs.covered;
+        for stream in &mut self.outputs {
+            stream.durable = if stands(Defence::OutputsCovered) { stream.covered } else { stream.written };
+        }
     }
 
     /// Whether so many frames wait for their writes that the disk is to do nothing else.

@@ -92,8 +92,11 @@ impl WriterStream {
     /// The watermarks, if they moved since this was asked last.
     pub(super) fn take_moved(&mut self) -> Option<Watermarks> {
         let found = self.watermarks();
-        let before = core::mem::replace(&mut self.published, found);
-        (found != before).then_some(found)
+        let has_moved = found != self.published;
+        if has_moved {
+            self.published = found;
+        }
+        has_moved.then_some(found)
     }
 }
 

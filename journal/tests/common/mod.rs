@@ -3,7 +3,9 @@
 
 use std::path::Path;
 use tickcore_book::{Event, Flags, InstrumentId, Kind, OrderId, Price, Quantity, Sequence, TimestampNs};
-use tickcore_journal::{Backend, Capacities, Metadata, Options, PortableThread, Reader, Tail, Writer};
+use tickcore_journal::{
+    Backend, Capacities, Metadata, OUTPUT_STREAMS_MAX, Options, PortableThread, Reader, Stream, Tail, Writer,
+};
 
 /// The event with this number: every word follows from it, and any two differ.
 pub(crate) fn event(number: u64) -> Event {
@@ -17,6 +19,11 @@ pub(crate) fn event(number: u64) -> Event {
     event.side_number = (number % 2) as u8 + 1;
     event.flags = Flags::LAST;
     event
+}
+
+/// The output of a core with this number: told from inputs, and from those of other cores.
+pub(crate) fn output(core: u16, number: u64) -> Event {
+    event(number + 1_000_000 * (u64::from(core) + 1))
 }
 
 /// Small segments and little memory, so that a test is quick and many segments come about.
@@ -42,6 +49,17 @@ pub(crate) fn append(writer: &mut Writer, count: u64) {
         }
         let sequence = writer.next_sequence();
         writer.append(sequence, &event(sequence.0)).unwrap();
+    }
+}
+
+/// Appends the next `count` outputs of a core, polling as needed.
+pub(crate) fn append_outputs(writer: &mut Writer, core: u16, count: u64) {
+    for _ in 0..count {
+        while writer.output_room(core) == 0 {
+            writer.poll().unwrap();
+        }
+        let number = writer.next_output(core);
+        writer.append_output(core, number, &output(core, number.0)).unwrap();
     }
 }
 
@@ -78,6 +96,22 @@ pub(crate) fn read_on(reader: &mut Reader, mut next: u64) -> u64 {
         }
     }
     next - 1
+}
+
+/// Reads every stream as far as it goes, and checks each record that is given. Errors are no business of this one's.
+pub(crate) fn check_streams(directory: &Path, context: &str) {
+    let cores = (0..OUTPUT_STREAMS_MAX as u16).map(Stream::outputs_of);
+    for stream in std::iter::once(Stream::INPUTS).chain(cores.take(3)) {
+        let Ok(mut reader) = Reader::open_stream(directory, stream) else { return };
+        let mut next = 1;
+        while let Ok(Some(records)) = reader.next_batch() {
+            for record in records {
+                let expected = stream.core().map_or_else(|| event(next), |core| output(core, next));
+                assert_eq!((record.sequence.0, record.event), (next, expected), "{stream}, {context}");
+                next += 1;
+            }
+        }
+    }
 }
 
 /// Copies all files of a directory.
