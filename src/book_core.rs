@@ -5,6 +5,7 @@
 use crate::control::Control;
 use crate::filter::Filter;
 use crate::meter::{Meter, SLICE_EVENTS};
+use crate::output_port::OutputPort;
 use crate::probes::BookProbe;
 use crate::shards::Share;
 use crate::strategy::{Context, Strategy};
@@ -77,6 +78,8 @@ pub(crate) struct BookCore<'a, 'c, S> {
     pub(crate) locked: u64,
     pub(crate) events: u64,
     pub(crate) probe: BookProbe<'c>,
+    /// What the strategy sends.
+    pub(crate) outputs: OutputPort,
     pub(crate) strict_anomaly: Option<StrictAnomaly>,
     /// Anomalies by events for all instruments, which every core counts.
     pub(crate) common_anomalies: AnomalyCounts,
@@ -109,6 +112,7 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
             locked: 0,
             events: 0,
             probe,
+            outputs: OutputPort::nowhere(*clock),
             strict_anomaly: None,
             common_anomalies: AnomalyCounts::default(),
             share: options.share.clone(),
@@ -124,8 +128,8 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         }
     }
 
-    /// Applies a batch of events that ends with the stream at `through`. False when a strict run met an anomaly: nothing
-    /// after it was applied.
+    /// Applies a batch of events that ends with the stream at `through`. False when a strict run met an anomaly, and nothing
+    /// after it was applied, or when the strategy sent something else than in an earlier run of the session.
     ///
     /// Never inlined: the dry run at start warms the very code that the run then uses.
     #[inline(never)]
@@ -178,8 +182,11 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
             self.control.set_events_applied(self.events);
         }
         self.probe.turn();
+        if self.outputs.departs_at().is_some() {
+            return false;
+        }
         if !events.is_empty() && self.is_live && !self.is_within_transaction {
-            self.strategy.on_batch_end(&mut Context::new(&mut self.books, Sequence(self.events)));
+            self.strategy.on_batch_end(&mut Context::between(&mut self.books, Sequence(self.events)));
         }
         true
     }
@@ -200,15 +207,14 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         // One call for all: a second copy for sampled events alone would be measured cold.
         let applied = self.books.apply(event);
         let visible = begun.map(|(begun, is_alone)| self.probe.applied(sequence, begun, is_alone));
-        if self.is_live
-            && self.probe.is_paced()
-            && (self.is_first || event.instrument != InstrumentId::ALL)
-            && let Some((start, schedule)) = self.control.schedule()
-        {
-            let elapsed_ns =
-                self.clock.ns_between(*start, visible.map_or_else(|| self.clock.now(), |visible| visible.at));
-            let due_ns = schedule.due_ns(event.exchange_time, sequence.get());
-            self.probe.came_through(elapsed_ns.saturating_sub(due_ns));
+        if self.is_live && self.probe.takes_all() && (self.is_first || event.instrument != InstrumentId::ALL) {
+            let at = || visible.map_or_else(|| self.clock.now(), |visible| visible.at);
+            if let Some((start, schedule)) = self.control.schedule() {
+                let due_ns = schedule.due_ns(event.exchange_time, sequence.get());
+                self.probe.came_through(self.clock.ns_between(*start, at()).saturating_sub(due_ns));
+            } else if self.probe.is_live() {
+                self.probe.came_through_live(event, at());
+            }
         }
         self.filter.learn(&self.books, event);
         self.observe(event, applied);
@@ -219,11 +225,14 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
             return false;
         }
         self.is_within_transaction = !event.is_last();
+        if visible.is_some() {
+            self.outputs.watch();
+        }
         if self.is_live {
             self.call_strategy(sequence, event, applied);
         }
         if let Some(visible) = visible {
-            meter.worked_at(self.probe.called(visible));
+            meter.worked_at(self.probe.called(visible, self.outputs.watched()));
         }
         true
     }
@@ -260,7 +269,7 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
 
     #[inline]
     fn call_strategy(&mut self, sequence: Sequence, event: &Event, applied: Applied) {
-        let mut context = Context::new(&mut self.books, sequence);
+        let mut context = Context::new(&mut self.books, sequence, event, &mut self.outputs);
         self.strategy.on_event(&mut context, event);
         if let Some(Kind::Status | Kind::SessionEvent | Kind::Gap | Kind::Clear) = event.kind() {
             self.strategy.on_status(&mut context, event);
@@ -282,8 +291,14 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
         }
     }
 
+    /// Its number among the book cores, from 0.
+    pub(crate) fn number(&self) -> u32 {
+        self.share.as_ref().map_or(0, Share::number)
+    }
+
     /// Tells the strategy that nothing more comes.
     pub(crate) fn end(&mut self) {
-        self.strategy.on_end(&mut Context::new(&mut self.books, Sequence(self.events)));
+        self.outputs.close();
+        self.strategy.on_end(&mut Context::between(&mut self.books, Sequence(self.events)));
     }
 }

@@ -148,7 +148,7 @@ pub fn make<S: Strategy>(dir: &Path, mut strategy: S, mut progress: impl FnMut(u
     let arena = Arena::new(capacity.arena_bytes())?;
     let books = Books::new(&arena, capacity)?;
     let core = BookCore::new(books, strategy, &options(), BookProbe::off(&clock), &control, &clock);
-    let mut maker = Maker::new(dir, core, &clock);
+    let mut maker = Maker::new(dir, core, &clock, true);
     maker.begin(newest.as_ref())?;
     let first = maker.core.events;
     let all = end.sequence.get() - first;
@@ -210,11 +210,13 @@ struct Maker<'m, 'a, S> {
     core: BookCore<'a, 'm, S>,
     clock: &'m Clock,
     highest_time: TimestampNs,
+    /// Whether it knows how many outputs there were: with the run's own strategy from the start on.
+    counts_outputs: bool,
 }
 
 impl<'m, 'a, S: Strategy> Maker<'m, 'a, S> {
-    fn new(dir: &'m Path, core: BookCore<'a, 'm, S>, clock: &'m Clock) -> Self {
-        Self { dir, core, clock, highest_time: TimestampNs(0) }
+    fn new(dir: &'m Path, core: BookCore<'a, 'm, S>, clock: &'m Clock, counts_outputs: bool) -> Self {
+        Self { dir, core, clock, highest_time: TimestampNs(0), counts_outputs }
     }
 
     /// Goes to where a checkpoint stands; the strategy is there already.
@@ -223,6 +225,7 @@ impl<'m, 'a, S: Strategy> Maker<'m, 'a, S> {
             Some(checkpoint) => {
                 let state = checkpoint.state()?;
                 self.highest_time = state.standing.highest_time;
+                self.counts_outputs &= state.standing.outputs.is_some();
                 let file = || checkpoint.file().to_owned();
                 self.core.restore(&state).map_err(|error| RestartError::State { file: file(), error })?;
                 Ok(())
@@ -253,6 +256,7 @@ impl<'m, 'a, S: Strategy> Maker<'m, 'a, S> {
             locked: core.locked,
             common_anomalies: core.common_anomalies,
             is_within_transaction: core.is_within_transaction,
+            outputs: self.counts_outputs.then(|| core.outputs.number()),
         };
         let strategy = core.strategy.save().filter(|state| !state.is_empty());
         let stream = core.stream.as_ref().expect("the digests are kept, by the options above");
@@ -291,6 +295,8 @@ pub(crate) struct Beside<'r> {
     pub(crate) every: NonZeroU64,
     /// Several cores keep books, with these maxima each.
     pub(crate) is_sharded: bool,
+    /// Whether it has a twin of the run's strategy.
+    pub(crate) has_strategy: bool,
     pub(crate) mark: &'r CheckpointMark,
     pub(crate) clock: &'r Clock,
     /// Cores that are nobody's, where there are any.
@@ -340,7 +346,7 @@ impl Beside<'_> {
         let arena = Arena::new(self.capacity.arena_bytes())?;
         let books = Books::new(&arena, self.capacity)?;
         let core = BookCore::new(books, strategy, &options(), BookProbe::off(self.clock), &control, self.clock);
-        let mut maker = Maker::new(self.dir, core, self.clock);
+        let mut maker = Maker::new(self.dir, core, self.clock, self.has_strategy);
         maker.begin(newest.as_ref())?;
         drop(newest);
         while let Some(boundary) = target.take() {

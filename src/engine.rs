@@ -6,6 +6,8 @@
 
 use crate::journal_core::{JournalConfig, JournalError};
 use crate::outcome::Outcome;
+use crate::output_check::{OutputCheck, OutputCheckError};
+use crate::outputs::OutputConfig;
 use crate::pace::Pace;
 use crate::pin::{Cores, PinError};
 use crate::restart::{LoadedCheckpoint, RestartError};
@@ -56,6 +58,11 @@ pub struct Config {
     pub keeps_digests: bool,
     /// Service time is measured for one event in so many; 0 for none.
     pub latency_sample_interval: u32,
+    /// How what strategies send leaves their cores; `None` when it goes nowhere.
+    pub outputs: Option<OutputConfig>,
+    /// Recorded outputs that those of this run are compared with, as they are sent; `None` for no comparison. For replays: a run
+    /// that resumes a journal compares by itself.
+    pub output_check: Option<OutputCheck>,
     /// Where events are journaled, if they are.
     pub journal: Option<JournalConfig>,
     /// Segments that are sealed between two checkpoints, which a thread of its own makes beside a journaled run; `None` for
@@ -93,6 +100,8 @@ impl Default for Config {
             is_strict: false,
             keeps_digests: false,
             latency_sample_interval: 64,
+            outputs: None,
+            output_check: None,
             journal: None,
             checkpoint_every: None,
             start: None,
@@ -131,6 +140,9 @@ pub enum EngineError {
     /// The checkpoint that it was to go on from, or the journal's tail.
     #[error(transparent)]
     Restart(#[from] RestartError),
+    /// The outputs in a journal could not be compared with.
+    #[error("comparing outputs with the recorded ones: {0}")]
+    OutputCheck(#[from] OutputCheckError),
     /// The file of the counters.
     #[error(transparent)]
     StatFile(#[from] StatFileError),

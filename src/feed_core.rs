@@ -3,6 +3,7 @@
 use crate::control::Control;
 use crate::meter::Meter;
 use crate::pace::{Pace, Schedule};
+use crate::places::PlaceWriter;
 use crate::probes::FeedProbe;
 use tickcore_book::{Event, Sequence, TimestampNs};
 use tickcore_feed::batch::EventBatch;
@@ -71,6 +72,10 @@ pub(crate) struct FeedCore<'c, R> {
     next_number: u64,
     /// Events up to here are known already: nothing waits for them to be due.
     known: u64,
+    /// For the journal, if there is one.
+    places: Option<PlaceWriter<'c>>,
+    /// Sequence before the source's first event, which is in the ring's first line.
+    base: u64,
 }
 
 /// What a run lets in, and how.
@@ -88,7 +93,13 @@ pub(crate) struct Admission {
 }
 
 impl<'c, R: Source> FeedCore<'c, R> {
-    pub(crate) fn new(source: R, admission: Admission, control: &'c Control, clock: &'c Clock) -> Self {
+    pub(crate) fn new(
+        source: R,
+        admission: Admission,
+        places: Option<PlaceWriter<'c>>,
+        control: &'c Control,
+        clock: &'c Clock,
+    ) -> Self {
         let Admission { pace, from, to, is_strict, wait, base, known } = admission;
         Self {
             source,
@@ -105,6 +116,8 @@ impl<'c, R: Source> FeedCore<'c, R> {
             held_end: None,
             next_number: base.next().get(),
             known: known.get(),
+            places,
+            base: base.get(),
         }
     }
 
@@ -132,6 +145,9 @@ impl<'c, R: Source> FeedCore<'c, R> {
             return Err(end);
         }
         probe.decoded(Sequence(self.next_number), self.batch.len());
+        if let Some(places) = &mut self.places {
+            places.note(self.next_number - self.base, self.batch.runs());
+        }
         let events = self.batch.as_slice();
         let count = if self.to == TimestampNs(u64::MAX) {
             events.len()

@@ -101,9 +101,9 @@ impl Inputs {
             return Err(InputsError::MixedDates { path: paths[undated].clone() });
         }
         let mut sessions = Vec::with_capacity(paths.len());
-        for (path, &midnight) in paths.iter().zip(&midnights) {
+        for (channel, (path, &midnight)) in (0..).zip(paths.iter().zip(&midnights)) {
             let options =
-                ItchOptions { midnight, is_following_session: !sessions.is_empty(), ..ItchOptions::default() };
+                ItchOptions { midnight, is_following_session: !sessions.is_empty(), channel, ..ItchOptions::default() };
             sessions.push(Session { path: path.clone(), file: ItchFile::open(path, &options)? });
         }
         Ok(Self {

@@ -2,9 +2,12 @@
 
 use crate::control::Control;
 use crate::journal_policy::{FullTime, JournalPolicy, OnFailure};
+use crate::journaled_outputs::JournaledOutputs;
 use crate::meter::Meter;
 use crate::outcome::JournalOutcome;
+use crate::outputs::UnfilteredReader;
 use crate::pin::is_confined_to;
+use crate::places::PlaceReader;
 use crate::probes::JournalProbe;
 use crate::stat::Counter;
 use crate::topology::Plan;
@@ -12,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use tickcore_book::Sequence;
+use tickcore_book::{Event, Kind, Sequence};
 use tickcore_feed::ring::{Reader as RingReader, Wait as RingWait};
 use tickcore_journal::{
     AppendError, CreateError, Helper, HelperHandle, Metadata, Notice, OnSealed, OpenError, Options, PortableThread,
@@ -20,7 +23,7 @@ use tickcore_journal::{
 };
 
 /// Events taken from the ring before the writer is polled.
-const BATCH_EVENTS: usize = 1024;
+pub(crate) const BATCH_EVENTS: usize = 1024;
 /// Longest sleep of a journal thread that has nothing to do.
 const WAIT: Duration = Duration::from_micros(100);
 /// Idle turns before a spinning journal thread sleeps: the kernel's worker that syncs for it may need the core.
@@ -121,6 +124,12 @@ pub(crate) struct JournalRun<'r> {
     dir: PathBuf,
     /// Gone once the journal has failed: then nobody waits for it.
     ring: Option<RingReader>,
+    /// What strategies send, by book core; gone like the ring.
+    outputs: JournaledOutputs,
+    /// Where events come from.
+    places: Option<PlaceReader<'r>>,
+    /// The channel of the event that was looked at last.
+    channel: u32,
     writer: Writer,
     policy: JournalPolicy,
     full: FullTime,
@@ -145,7 +154,7 @@ impl<'r> JournalRun<'r> {
     /// Begins a journal, or takes up one that is there. Memory is taken and touched here.
     pub(crate) fn open(
         config: &JournalConfig,
-        ring: RingReader,
+        (ring, outputs): (RingReader, Vec<UnfilteredReader>),
         plan: &Plan,
         is_paced: bool,
         probe: JournalProbe<'r>,
@@ -173,6 +182,9 @@ impl<'r> JournalRun<'r> {
         Ok(Self {
             dir: config.dir.clone(),
             ring: Some(ring),
+            outputs: JournaledOutputs::new(outputs),
+            places: None,
+            channel: 0,
             writer,
             policy: config.policy,
             full: FullTime::default(),
@@ -189,10 +201,16 @@ impl<'r> JournalRun<'r> {
         })
     }
 
+    /// Marks frames with the places of events.
+    pub(crate) fn with_places(self, places: Option<PlaceReader<'r>>) -> Self {
+        Self { places, ..self }
+    }
+
     /// Carries events until the ring is closed and empty and all is written, or the run is abandoned, or the journal
     /// fails: then its policy says what becomes of the run.
     pub(crate) fn carry(&mut self, control: &Control, meter: &mut Meter<'_>) {
         let Some(mut ring) = self.ring.take() else { return };
+        self.outputs.begin();
         let carried = self
             .compare(&mut ring, control, meter)
             .and_then(|()| self.append_all(&mut ring, control, meter))
@@ -205,6 +223,7 @@ impl<'r> JournalRun<'r> {
         self.has_failed(error.to_string(), error.is_of_the_journal(), control);
         // Nobody waits for this journal any more.
         drop(ring);
+        self.outputs.let_go();
         if self.is_writer_sound
             && let Err(error) = self.write_all(control, meter)
         {
@@ -267,6 +286,8 @@ impl<'r> JournalRun<'r> {
                 }
                 self.compared_events += count as u64;
                 rest = &rest[count..];
+                self.pass_over_places(Sequence(ring.next_sequence().get() - 1));
+                self.append_outputs(meter)?;
                 if control.is_abandoned() {
                     return Ok(());
                 } else if count > 0 {
@@ -295,6 +316,8 @@ impl<'r> JournalRun<'r> {
     ) -> Result<bool, CarryError> {
         let mut waiter = self.wait.waiter();
         while ring.next_sequence() < first {
+            self.append_outputs(meter)?;
+            self.pass_over_places(Sequence(ring.next_sequence().get() - 1));
             let left = (first.get() - ring.next_sequence().get()) as usize;
             if ring.poll(left.min(BATCH_EVENTS), |_, _| ()) > 0 {
                 waiter.reset();
@@ -335,20 +358,27 @@ impl<'r> JournalRun<'r> {
                 self.warn(control);
             }
             let mut refused = Ok(());
+            // A channel that comes in among those of a batch is found with the next one.
+            let mut is_first = true;
             let count = ring.poll(room, |sequence, event| {
+                if is_first | is_gap(event) || !self.writer.has_mark(self.channel) {
+                    is_first = false;
+                    self.mark(sequence, is_gap(event));
+                }
                 if refused.is_ok() {
                     refused = self.writer.append(sequence, event);
                     self.probe.appended(sequence);
                 }
             });
             refused?;
+            let output_count = self.outputs.append(&mut self.writer)?;
             self.poll(meter)?;
-            if count > 0 {
+            if count + output_count > 0 {
                 idle_turns = 0;
                 waiter.reset();
                 meter.worked();
                 meter.batch(count, 0, Sequence(self.writer.next_sequence().get() - 1));
-            } else if ring.is_closed_and_drained() {
+            } else if ring.is_closed_and_drained() && self.outputs.are_complete() {
                 return Ok(());
             } else if self.spins && idle_turns < SPINS_MAX {
                 idle_turns += 1;
@@ -358,6 +388,31 @@ impl<'r> JournalRun<'r> {
                 self.writer.wait(WAIT)?;
                 meter.slept();
             }
+        }
+        Ok(())
+    }
+
+    /// Marks the frame that the event comes into with its place, if it has no mark of its channel or lies behind a gap.
+    #[inline]
+    fn mark(&mut self, sequence: Sequence, is_gap: bool) {
+        let Some(place) = self.places.as_mut().and_then(|places| places.of(sequence.get())) else { return };
+        self.channel = place.channel;
+        if is_gap || !self.writer.has_mark(place.channel) {
+            self.writer.mark(place.channel, place.venue_sequence, is_gap);
+        }
+    }
+
+    /// Passes over the places of events that are not appended.
+    fn pass_over_places(&mut self, last: Sequence) {
+        self.places.iter_mut().for_each(|places| {
+            places.of(last.get());
+        });
+    }
+
+    /// Appends what strategies have sent while nothing else is appended.
+    fn append_outputs(&mut self, meter: &Meter<'_>) -> Result<(), CarryError> {
+        if self.outputs.append(&mut self.writer)? > 0 {
+            self.poll(meter)?;
         }
         Ok(())
     }
@@ -374,7 +429,10 @@ impl<'r> JournalRun<'r> {
 
     /// Waits until what was appended is written: what is left for the end is one sync.
     fn write_all(&mut self, control: &Control, meter: &mut Meter<'_>) -> Result<(), CarryError> {
-        while !control.is_abandoned() && self.writer.written().next() < self.writer.next_sequence() {
+        let is_written = |writer: &Writer, outputs: &JournaledOutputs| {
+            writer.written().next() >= writer.next_sequence() && outputs.are_written(writer)
+        };
+        while !control.is_abandoned() && !is_written(&self.writer, &self.outputs) {
             self.poll(meter)?;
             self.writer.wait(WAIT)?;
             meter.slept();
@@ -394,6 +452,7 @@ impl<'r> JournalRun<'r> {
             restart_ns: 0,
             checkpoints_made: 0,
             compared_events: 0,
+            last_outputs: Vec::new(),
             unmeasured_events: 0,
             bytes: 0,
             segments: 0,
@@ -421,7 +480,9 @@ impl<'r> JournalRun<'r> {
     pub(crate) fn finish(mut self, control: &Control) -> JournalOutcome {
         // The feed no longer waits for this journal.
         self.ring = None;
+        self.outputs.let_go();
         self.warn(control);
+        let last_outputs = self.outputs.last(&self.writer);
         let Self {
             dir, mut writer, policy, is_writer_sound, compared_events, mut error, helper, disk, mut probe, ..
         } = self;
@@ -457,6 +518,7 @@ impl<'r> JournalRun<'r> {
             restart_ns: 0,
             checkpoints_made: 0,
             compared_events,
+            last_outputs,
             unmeasured_events: probe.close(),
             bytes: 0,
             segments: 0,
@@ -468,6 +530,11 @@ impl<'r> JournalRun<'r> {
             notices,
         }
     }
+}
+
+#[inline]
+fn is_gap(event: &Event) -> bool {
+    event.kind_number == Kind::Gap as u8
 }
 
 /// The ring came to its end before the journal's: the input is another one, unless the run ended for some other reason;

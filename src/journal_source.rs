@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tickcore_book::{Event, Sequence, TimestampNs};
-use tickcore_feed::batch::EventBatch;
+use tickcore_feed::batch::{EventBatch, Place};
 use tickcore_feed::source::{Counts, Filled, Source, SourceError};
 use tickcore_journal::{OpenError, ReadError, Reader};
 
@@ -62,6 +62,8 @@ pub struct JournalSource {
     /// Blocks that the reading thread took no more: kept until the end, since giving memory back takes a system call.
     spent: Vec<Vec<Event>>,
     position: usize,
+    /// The record that comes next.
+    next: Sequence,
     counts: Counts,
     failure: Option<JournalSourceError>,
     has_ended: bool,
@@ -97,6 +99,7 @@ impl JournalSource {
             block: Vec::new(),
             spent: Vec::with_capacity(BLOCKS + 1),
             position: 0,
+            next: first,
             counts: Counts::default(),
             failure: None,
             has_ended: false,
@@ -153,6 +156,8 @@ impl Source for JournalSource {
             return self.failure.take().map_or(Ok(filled), |error| Err(SourceError::External(Box::new(error))));
         }
         let count = (self.block.len() - self.position).min(batch.room()).min(max_messages);
+        batch.place_next(Place { channel: 0, venue_sequence: self.next.get() });
+        self.next = Sequence(self.next.get() + count as u64);
         for event in &self.block[self.position..self.position + count] {
             batch.push(*event);
         }

@@ -1,6 +1,9 @@
 //! What a run came to.
 
+use crate::arrivals::ArrivalFaults;
 use crate::book_core::StrictAnomaly;
+use crate::output_check::OutputCheckOutcome;
+use crate::outputs::CoreOutputs;
 use crate::probes::{SERVICE, TICK_TO_BBO};
 use crate::recordings::values_of;
 use crate::timeline::Moment;
@@ -134,6 +137,15 @@ pub struct StageOutcome {
     pub intervals: Vec<MeasuredInterval>,
 }
 
+/// What a live run could not measure, by stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LiveOutcome {
+    /// Of `received_ns`: sampled events.
+    pub received: ArrivalFaults,
+    /// Of `tick_to_bbo_ns`: all events.
+    pub tick_to_bbo: ArrivalFaults,
+}
+
 /// The journal at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalOutcome {
@@ -156,6 +168,8 @@ pub struct JournalOutcome {
     pub checkpoints_made: u64,
     /// Events that were in the journal before this run and were found equal.
     pub compared_events: u64,
+    /// Last output appended, by book core; empty when outputs are not journaled.
+    pub last_outputs: Vec<Sequence>,
     /// Sampled events whose way to the disk was not measured: too many others were on it.
     pub unmeasured_events: u64,
     /// Bytes of its segments.
@@ -214,6 +228,12 @@ pub struct Outcome<R, S> {
     pub elapsed_ns: u64,
     /// The books at the end.
     pub books: BooksOutcome,
+    /// What became of the strategies' outputs, by book core.
+    pub outputs: Vec<CoreOutputs>,
+    /// How they compare with the recorded ones, where that was asked for.
+    pub output_check: Option<OutputCheckOutcome>,
+    /// Receive times that could not be counted from; `None` when the source is not live.
+    pub live: Option<LiveOutcome>,
     /// What was measured of the events' way, stage by stage in the order of the cores: feed, books, journal.
     pub stages: Vec<StageOutcome>,
     /// What measuring it cost; `None` when nothing was sampled.
@@ -248,7 +268,8 @@ impl<R, S> Outcome<R, S> {
         values_of(&self.stages, SERVICE)
     }
 
-    /// Tick-to-BBO of every event of a paced run: from its intended time until the BBO is visible; empty at full speed.
+    /// Tick-to-BBO of every event of a paced or live run: from its intended or its receive time until the BBO is visible; empty at
+    /// full speed.
     pub fn tick_to_bbo(&self) -> Distribution {
         values_of(&self.stages, TICK_TO_BBO)
     }
@@ -264,8 +285,8 @@ impl<R, S> Outcome<R, S> {
     }
 
     pub(crate) fn map_strategy<T>(self, map: impl FnOnce(S) -> T) -> Outcome<R, T> {
-        let Self { end, source, strategy, events, elapsed_ns, books, stages, probe_cost_ns, timeline, .. } = self;
-        let Self { ring_full_waits, ring_full_ns, is_unjournaled, cores, .. } = self;
+        let Self { end, source, strategy, events, elapsed_ns, books, outputs, output_check, live, .. } = self;
+        let Self { stages, probe_cost_ns, timeline, ring_full_waits, ring_full_ns, is_unjournaled, cores, .. } = self;
         let Self { stall_threshold_ns, journal, machine, .. } = self;
         let strategy = map(strategy);
         Outcome {
@@ -275,6 +296,9 @@ impl<R, S> Outcome<R, S> {
             events,
             elapsed_ns,
             books,
+            outputs,
+            output_check,
+            live,
             stages,
             probe_cost_ns,
             timeline,

@@ -147,7 +147,7 @@ mod tests {
                 book.record(2, 1_000 * (core as u64 + 1) + turn);
                 assert!(book.turn(&clock));
             }
-            feed.record(1, 7);
+            feed.record(2, 7);
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
         books.into_iter().for_each(|book| book.close(&clock));

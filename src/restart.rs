@@ -10,6 +10,8 @@ use crate::book_core::{BookCore, Consecutive};
 use crate::engine::Config;
 use crate::journal_core::JournalError;
 use crate::meter::Meter;
+use crate::output_check::{OutputCheckError, Recorded, recorded_output};
+use crate::outputs::cause_of;
 use crate::session_state::{SessionState, SessionStateError};
 use crate::strategy::Strategy;
 use core::fmt;
@@ -17,7 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tickcore_book::{Capacity, Event, Sequence, TimestampNs};
 use tickcore_journal::{
-    Checkpoint, Checkpoints, OpenError, ReadError, Reader as JournalReader, RecoverError, ResumeError, Start, recover,
+    Checkpoint, Checkpoints, OpenError, ReadError, Reader as JournalReader, RecoverError, ResumeError, Start, Stream,
+    recover,
 };
 
 /// Events of the journal's tail that are applied together.
@@ -123,6 +126,27 @@ pub enum RestartError {
         /// Its last event now.
         end: Sequence,
     },
+    /// The journal's outputs cannot be read.
+    #[error(transparent)]
+    Outputs(#[from] OutputCheckError),
+    /// It has outputs of more book cores than the run has.
+    #[error(
+        "the journal has outputs of {recorded} book cores, and which core an output is of depends on how many there are: resume with as many, or without outputs"
+    )]
+    OutputCores {
+        /// Cores that the journal has outputs of, up to the last.
+        recorded: u32,
+    },
+    /// The strategy sent something else for the events of the journal's tail than it did before.
+    #[error("{}", departed(*core, *number, *cause))]
+    Departed {
+        /// The book core, from 0.
+        core: u32,
+        /// Number of the output.
+        number: Sequence,
+        /// The input that caused it.
+        cause: Sequence,
+    },
     /// The strategy needs the events before the checkpoint, and there are none.
     #[error(
         "the journal begins behind {sequence}, and its checkpoint has no state of this strategy, which needs the session from its start: replay the input itself"
@@ -198,6 +222,10 @@ pub(crate) struct Restart {
     pub(crate) base: Sequence,
     /// Segments that were sealed when the journal was recovered.
     pub(crate) sealed: Vec<String>,
+    /// The last event of an earlier run of the same session, 0 when there was none.
+    pub(crate) seen: Sequence,
+    /// Outputs that an earlier run has recorded and the strategies send again, by book core.
+    pub(crate) recorded: Vec<Recorded>,
     /// What is to be said of it.
     pub(crate) notices: Vec<String>,
 }
@@ -244,11 +272,17 @@ impl Restart {
             Err(error) => return Err(JournalError::from(ResumeError::from(error)).into()),
         };
         let mut checkpoints = Checkpoints::open(dir).map_err(RestartError::from)?;
-        let mut restart = Self { sealed: recovery.sealed, ..Self::default() };
+        let mut restart = Self { sealed: recovery.sealed, seen: recovery.last_sequence, ..Self::default() };
+        let outputs = config.outputs.as_ref().map(|_| LastOutputs::new(dir, &recovery.outputs, strategies.len()));
+        let outputs = outputs.transpose()?;
         while restart.checkpoint.is_none()
             && let Some(checkpoint) = checkpoints.take_newest()
         {
-            let why = match (fits(&checkpoint, config.capacity), whole(config)) {
+            let fitting = fits(&checkpoint, config.capacity).and_then(|state| match &outputs {
+                Some(outputs) => outputs.fit(&state, &checkpoint.file).map(|()| state),
+                None => Ok(state),
+            });
+            let why = match (fitting, whole(config)) {
                 (Err(why), _) => why,
                 (Ok(_), Some(what)) => {
                     restart.notices.push(format!("begun at the beginning and not at a checkpoint: {what} needs all"));
@@ -267,6 +301,9 @@ impl Restart {
             restart.notices.push(why);
         }
         restart.notices.extend(checkpoints.passed_over().iter().map(ToString::to_string));
+        if let Some(outputs) = &outputs {
+            restart.recorded = outputs.behind(restart.checkpoint.as_ref())?;
+        }
         Ok(restart)
     }
 
@@ -290,11 +327,82 @@ impl Restart {
         core.restore(&checkpoint.state()?).map_err(|error| checkpoint.error(error))?;
         if let Some((dir, last)) = &self.tail {
             let mut reader = JournalReader::open_at(dir, Start::Sequence(checkpoint.sequence.next()))?;
-            if !core.catch_up(&mut reader, *last, meter, |_, _| goes_on())? && goes_on() {
+            let is_there = core.catch_up(&mut reader, *last, meter, |_, _| goes_on())?;
+            if let Some((number, sent)) = core.outputs.departs_at() {
+                return Err(RestartError::Departed { core: core.number(), number, cause: cause_of(&sent) });
+            }
+            if !is_there && goes_on() {
                 return Err(RestartError::Short { dir: dir.clone(), last: *last, end: Sequence(core.events) });
             }
         }
         Ok(())
+    }
+}
+
+/// Why a run does not go on whose strategy sends something else than it did before.
+pub(crate) fn departed(core: u32, number: Sequence, cause: Sequence) -> String {
+    format!(
+        "the journal does not belong to this strategy or input: output {number} of book core {core}, at event {cause}, differs from the recorded one; resume with those it was made with, or choose another directory"
+    )
+}
+
+/// Where the outputs in a journal end that is resumed.
+struct LastOutputs<'d> {
+    dir: &'d Path,
+    /// By book core; 0 where none was recorded.
+    last: Vec<Sequence>,
+}
+
+impl<'d> LastOutputs<'d> {
+    fn new(dir: &'d Path, outputs: &[(Stream, Sequence)], cores: usize) -> Result<Self, RestartError> {
+        let mut last = vec![Sequence(0); cores];
+        let recorded = outputs.iter().filter_map(|(stream, _)| stream.core()).map(|core| u32::from(core) + 1).max();
+        if let Some(recorded) = recorded.filter(|&recorded| recorded as usize > cores) {
+            return Err(RestartError::OutputCores { recorded });
+        }
+        for (stream, sequence) in outputs {
+            if let Some(last) = stream.core().and_then(|core| last.get_mut(usize::from(core))) {
+                *last = *sequence;
+            }
+        }
+        Ok(Self { dir, last })
+    }
+
+    /// Whether outputs can go on from this state: it must know how many there were, and the journal must hold them.
+    fn fit(&self, state: &SessionState<'_>, file: &str) -> Result<(), String> {
+        let sequence = state.standing.sequence;
+        let why = match (&self.last[..], state.standing.outputs) {
+            ([_], None) => "it was made without the strategy, and how many outputs there were is not known".to_owned(),
+            ([recorded], Some(last)) if last > *recorded => {
+                format!("output {last} is in it, and the journal's outputs end at {recorded}")
+            }
+            ([recorded], Some(last)) => {
+                let cause_of_number = |number: Sequence| match recorded_output(self.dir, 0, number) {
+                    Ok(output) => Ok(output.map(|output| cause_of(&output))),
+                    Err(error) => Err(error.to_string()),
+                };
+                let is_inside = |cause: Option<Sequence>| cause.is_none_or(|cause| cause <= sequence);
+                let last_fits = last == Sequence(0) || is_inside(cause_of_number(last)?);
+                let next = if last < *recorded { cause_of_number(last.next())? } else { None };
+                if last_fits && next.is_none_or(|cause| cause > sequence) {
+                    return Ok(());
+                }
+                format!("its strategy had sent {last} outputs, which is not what the journal has up to there")
+            }
+            _ => "how many outputs each of several book cores had sent is in no checkpoint".to_owned(),
+        };
+        Err(format!("the checkpoint {file} is passed over: {why}"))
+    }
+
+    /// The recorded outputs behind a checkpoint, or all.
+    fn behind(&self, checkpoint: Option<&LoadedCheckpoint>) -> Result<Vec<Recorded>, RestartError> {
+        let state = checkpoint.map(LoadedCheckpoint::state).transpose()?;
+        let last = state.and_then(|state| state.standing.outputs).unwrap_or_default();
+        let read = |(core, recorded): (u32, &Sequence)| match *recorded {
+            Sequence(0) => Ok(Recorded::default()),
+            end => Ok(Recorded::read(self.dir, core, last, end)?),
+        };
+        (0..).zip(&self.last).map(read).collect()
     }
 }
 
@@ -333,6 +441,7 @@ impl<S: Strategy> BookCore<'_, '_, S> {
         self.common_anomalies = standing.common_anomalies;
         self.events = standing.sequence.get();
         self.is_within_transaction = standing.is_within_transaction;
+        self.outputs.begin_behind(standing.outputs.unwrap_or_default());
         self.is_live |= standing.highest_time >= self.from;
         Ok(())
     }

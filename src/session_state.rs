@@ -3,13 +3,14 @@
 //! | offset | bytes | content |
 //! |---|---|---|
 //! | 0 | 8 | `TCKENGIN` |
-//! | 8 | 4 | version 1 |
-//! | 12 | 4 | flags: 1 = a venue's transaction is open, 2 = with the state of a strategy |
+//! | 8 | 4 | version 2 |
+//! | 12 | 4 | flags: 1 = a venue's transaction is open, 2 = with the state of a strategy, 4 = with the number of its outputs |
 //! | 16 | 8 | sequence of the last event in it |
 //! | 24 | 8 | highest exchange time of all events in it |
 //! | 32, 40 | 8 each | BBOs published crossed, locked |
 //! | 48 | 48 | anomalies by events for all instruments, by kind |
 //! | 96, 104, 112 | 8 each | bytes of the strategy's state, the chains and the books, which follow in this order |
+//! | 120 | 8 | number of the strategy's last output; in version 1 there was none, and what follows stood here |
 //!
 //! Chains and books are those of `tickcore-book`; the strategy's state is its own. Checksums are the journal's.
 
@@ -18,10 +19,15 @@ use tickcore_book::{
 };
 
 const MAGIC: [u8; 8] = *b"TCKENGIN";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Without outputs; still read.
+const VERSION_MIN: u32 = 1;
 const TRANSACTION_OPEN: u32 = 1;
 const WITH_STRATEGY: u32 = 2;
-const HEADER_BYTES: usize = 120;
+const WITH_OUTPUTS: u32 = 4;
+const HEADER_BYTES: usize = 128;
+/// Of version 1.
+const HEADER_BYTES_MIN: usize = 120;
 
 /// Why a checkpoint's content cannot be gone on from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +40,7 @@ pub enum SessionStateError {
         found: [u8; 8],
     },
     /// Another version wrote it.
-    #[error("byte 8: version {found} of the state of a session, {VERSION} is known")]
+    #[error("byte 8: version {found} of the state of a session, {VERSION_MIN} to {VERSION} are known")]
     Version {
         /// The version that is stated.
         found: u32,
@@ -63,6 +69,8 @@ pub(crate) struct Standing {
     pub(crate) locked: u64,
     pub(crate) common_anomalies: AnomalyCounts,
     pub(crate) is_within_transaction: bool,
+    /// The last output of the strategy, where it was there to send them.
+    pub(crate) outputs: Option<Sequence>,
 }
 
 /// The state of a session, its headers looked at and the books not yet.
@@ -87,10 +95,11 @@ pub(crate) fn encode(
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     let flags = if standing.is_within_transaction { TRANSACTION_OPEN } else { 0 };
     let flags = flags | if strategy.is_some() { WITH_STRATEGY } else { 0 };
+    let flags = flags | if standing.outputs.is_some() { WITH_OUTPUTS } else { 0 };
     bytes.extend_from_slice(&flags.to_le_bytes());
     let mut words = vec![standing.sequence.get(), standing.highest_time.get(), standing.crossed, standing.locked];
     words.extend(Anomaly::ALL.map(|anomaly| standing.common_anomalies.of(anomaly)));
-    words.extend([0; 3]);
+    words.extend([0, 0, 0, standing.outputs.unwrap_or_default().get()]);
     words.iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
     let mut start = bytes.len();
     let mut put_length = |bytes: &mut Vec<u8>, place: usize| {
@@ -110,21 +119,25 @@ pub(crate) fn encode(
 impl<'b> SessionState<'b> {
     /// Looks at the headers. Never panics, and allocates nothing.
     pub(crate) fn read(bytes: &'b [u8]) -> Result<Self, SessionStateError> {
-        let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
-            let found = bytes.len() as u64;
-            return Err(SessionStateError::Invalid { offset: 0, what: "length", found });
-        };
+        let found = bytes.len() as u64;
+        let too_short = SessionStateError::Invalid { offset: 0, what: "length", found };
+        let Some(header) = bytes.first_chunk::<HEADER_BYTES_MIN>() else { return Err(too_short) };
         let half = |offset: usize| header[offset..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
         let word = |offset: usize| header[offset..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         if !header.starts_with(&MAGIC) {
             return Err(SessionStateError::Magic { found: word(0).to_le_bytes() });
         }
-        if half(8) != VERSION {
-            return Err(SessionStateError::Version { found: half(8) });
-        }
+        let (header_bytes, known_flags) = match half(8) {
+            VERSION_MIN => (HEADER_BYTES_MIN, TRANSACTION_OPEN | WITH_STRATEGY),
+            VERSION => (HEADER_BYTES, TRANSACTION_OPEN | WITH_STRATEGY | WITH_OUTPUTS),
+            found => return Err(SessionStateError::Version { found }),
+        };
+        let Some((whole_header, rest)) = bytes.split_at_checked(header_bytes) else { return Err(too_short) };
+        let behind_lengths =
+            whole_header[HEADER_BYTES_MIN..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         let flags = half(12);
         let invalid = |offset, what| SessionStateError::Invalid { offset, what, found: word(offset) };
-        if flags & !(TRANSACTION_OPEN | WITH_STRATEGY) != 0 {
+        if flags & !known_flags != 0 {
             return Err(SessionStateError::Invalid { offset: 12, what: "set of flags", found: flags.into() });
         }
         let mut common_anomalies = AnomalyCounts::default();
@@ -142,6 +155,10 @@ impl<'b> SessionState<'b> {
         let (chains, rest) = split(rest, 104, "length of chains")?;
         let (books, behind) = split(rest, 112, "length of books")?;
         let has_strategy = flags & WITH_STRATEGY != 0;
+        let has_outputs = flags & WITH_OUTPUTS != 0;
+        if !has_outputs && behind_lengths != 0 {
+            return Err(SessionStateError::Invalid { offset: 120, what: "number of outputs", found: behind_lengths });
+        }
         if !behind.is_empty() || (!has_strategy && !strategy.is_empty()) {
             return Err(invalid(if has_strategy { 112 } else { 96 }, "length"));
         }
@@ -153,6 +170,7 @@ impl<'b> SessionState<'b> {
                 locked: word(40),
                 common_anomalies,
                 is_within_transaction: flags & TRANSACTION_OPEN != 0,
+                outputs: has_outputs.then_some(Sequence(behind_lengths)),
             },
             strategy: has_strategy.then_some(strategy),
             chains,
@@ -192,11 +210,18 @@ mod tests {
             locked: 6,
             common_anomalies,
             is_within_transaction: true,
+            outputs: None,
         };
+        for standing in [standing, Standing { outputs: Some(Sequence(5)), ..standing }] {
+            check_all(&standing);
+        }
+    }
+
+    fn check_all(standing: &Standing) {
         for strategy in [None, Some(&[][..]), Some(&b"theirs"[..])] {
-            let bytes = bytes(&standing, strategy);
+            let bytes = bytes(standing, strategy);
             let read = SessionState::read(&bytes).expect("whole");
-            assert_eq!((read.standing, read.strategy), (standing, strategy));
+            assert_eq!((read.standing, read.strategy), (*standing, strategy));
             assert_eq!(read.capacity().orders_max, 4);
             let mut stream = StreamDigest::new(2);
             stream.restore(read.chains, |_| true).expect("whole");
@@ -205,6 +230,19 @@ mod tests {
                 assert!(SessionState::read(&bytes[..length]).is_err(), "{length} of {} bytes", bytes.len());
             }
         }
+    }
+
+    /// Version 1 ended where the number of outputs stands now.
+    #[test]
+    fn version_1_is_read() {
+        let standing = Standing { sequence: Sequence(9), ..Standing::default() };
+        let mut bytes = bytes(&standing, Some(b"theirs"));
+        bytes.drain(HEADER_BYTES_MIN..HEADER_BYTES);
+        bytes[8] = 1;
+        let read = SessionState::read(&bytes).expect("whole");
+        assert_eq!((read.standing, read.strategy), (standing, Some(&b"theirs"[..])));
+        bytes[12] |= WITH_OUTPUTS as u8;
+        assert!(SessionState::read(&bytes).is_err(), "a flag that it had not");
     }
 
     proptest! {

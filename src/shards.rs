@@ -165,6 +165,11 @@ pub(crate) struct Share {
 }
 
 impl Share {
+    /// Number of the core, from 0.
+    pub(crate) const fn number(&self) -> u32 {
+        self.number
+    }
+
     /// Whether an event is this core's: of an instrument that it owns, or of all. What has no book anywhere is core 0's to
     /// count.
     #[inline]

@@ -5,6 +5,7 @@ mod common;
 
 use common::day::{generated, put, sample_bytes};
 use common::journal::journal_in;
+use common::trader::Gateway;
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use tickcore::engine::{self, Config};
 use tickcore::feed::batch::EventBatch;
 use tickcore::feed::source::{Counts, Filled, ItchBytes, ItchOptions, Source, SourceError};
 use tickcore::inputs::Inputs;
+use tickcore::outputs::{Intent, OutputConfig};
 use tickcore::pace::Pace;
 use tickcore::pin::Cores;
 use tickcore::shards::ShardMap;
@@ -35,6 +37,8 @@ struct Watch {
     calls: Option<u64>,
     events: u64,
     bbos: u64,
+    /// Intents that were sent, and that were refused by a full ring.
+    intents: [u64; 2],
     /// The event at which this strategy breaks the rule of its core.
     allocates_at: Option<Sequence>,
 }
@@ -50,8 +54,10 @@ impl Strategy for Watch {
         }
     }
 
-    fn on_bbo(&mut self, _: &mut Context<'_, '_>, _: InstrumentId, _: &Bbo, _: &Event) {
+    fn on_bbo(&mut self, context: &mut Context<'_, '_>, instrument: InstrumentId, _: &Bbo, _: &Event) {
         self.bbos += 1;
+        let sent = context.send(&Intent { instrument, ..Intent::default() });
+        self.intents[usize::from(sent.is_err())] += 1;
     }
 
     /// The last of these calls is the end: behind it the engine may tidy up.
@@ -107,9 +113,13 @@ fn config(topology: Topology, journal: Option<PathBuf>) -> Config {
 /// Calls of the book core and of the feed core.
 fn calls(config: &Config, source: impl Source + Send, allocates_at: Option<Sequence>) -> (u64, u64) {
     let source = WatchedSource { source, messages: 0, calls_before: None, calls: None };
+    // A reader that reads nothing: most intents are refused.
+    let gateway = Gateway::default();
+    let config = &Config { outputs: Some(gateway.config(4_096)), ..config.clone() };
     let outcome = engine::run(config, source, Watch { allocates_at, ..Watch::default() }).unwrap();
     assert!(outcome.is_good(), "{:?}", outcome.end);
-    let Watch { calls, events, bbos, .. } = outcome.strategy;
+    let Watch { calls, events, bbos, intents, .. } = outcome.strategy;
+    assert_eq!(intents, [4_096, bbos - 4_096]);
     assert!(events > 100_000 && bbos > 10_000, "{events} events and {bbos} BBOs are too few to say anything");
     assert!(config.pace != Pace::Max || events == outcome.events);
     (calls.expect("the warm-up ended"), outcome.source.calls.expect("the source ended"))
@@ -119,9 +129,11 @@ fn calls(config: &Config, source: impl Source + Send, allocates_at: Option<Seque
 fn calls_of_shards(config: &Config, source: impl Source + Send) -> (Vec<u64>, u64) {
     let source = WatchedSource { source, messages: 0, calls_before: None, calls: None };
     let make = |_| Watch::default();
+    let config = &Config { outputs: Some(OutputConfig::default()), ..config.clone() };
     let outcome = engine::run_sharded(config, source, make, |_| ControlFlow::Continue(())).unwrap();
     assert!(outcome.is_good(), "{:?}", outcome.end);
     assert!(outcome.strategy.iter().all(|watch| watch.events > 20_000), "too few events to say anything");
+    assert!(outcome.strategy.iter().all(|watch| watch.intents == [watch.bbos, 0] && watch.bbos > 1_000));
     let calls = outcome.strategy.iter().map(|watch| watch.calls.expect("the warm-up ended")).collect();
     (calls, outcome.source.calls.expect("the source ended"))
 }

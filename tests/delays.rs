@@ -18,6 +18,7 @@ use tickcore::feed::source::{Counts, Filled, ItchBytes, ItchOptions, Source, Sou
 use tickcore::journal::{Backend, PortableDisk, PortableThread, SyncPolicy};
 use tickcore::latency::Bucket;
 use tickcore::outcome::Outcome;
+use tickcore::outputs::{Intent, OutputConfig};
 use tickcore::pace::Pace;
 use tickcore::pin::{Cores, allowed_cores};
 use tickcore::strategy::{Context, Strategy};
@@ -44,6 +45,17 @@ fn busy_wait(ns: u64) {
     }
 }
 
+/// When a strategy sends an intent.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Sends {
+    #[default]
+    Never,
+    /// Before it takes its time.
+    First,
+    /// When it has taken it.
+    Last,
+}
+
 /// Takes time over some of its events.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slow {
@@ -51,11 +63,12 @@ struct Slow {
     /// One event in so many; 0 for none.
     interval: u64,
     seen: u64,
+    sends: Sends,
 }
 
 impl Slow {
     fn always(ns: u64) -> Self {
-        Self { ns, interval: 1, seen: 0 }
+        Self { ns, interval: 1, ..Self::default() }
     }
 
     fn take_its_time(&mut self) {
@@ -67,8 +80,15 @@ impl Slow {
 }
 
 impl Strategy for Slow {
-    fn on_event(&mut self, _: &mut Context<'_, '_>, _: &Event) {
+    fn on_event(&mut self, context: &mut Context<'_, '_>, event: &Event) {
+        let intent = Intent { instrument: event.instrument, ..Intent::default() };
+        if self.sends == Sends::First {
+            context.send(&intent).unwrap();
+        }
         self.take_its_time();
+        if self.sends == Sends::Last {
+            context.send(&intent).unwrap();
+        }
     }
 }
 
@@ -106,6 +126,7 @@ fn config(topology: Topology) -> Config {
         capacity: Capacity { instruments_max: 2_000, orders_max: 200_000, levels_max: 200_000 },
         latency_sample_interval: 1,
         pace: Pace::EventsPerSecond(100_000),
+        outputs: Some(OutputConfig::default()),
         ..Config::default()
     }
 }
@@ -117,7 +138,8 @@ fn run<'d>(config: &Config, day: &'d [u8], source: Slow, strategy: Slow) -> Outc
     outcome
 }
 
-const STAGES: [&str; 6] = ["taken_up_ns", "decoded_ns", "published_ns", "taken_ns", "service_ns", "strategy_ns"];
+const STAGES: [&str; 7] =
+    ["taken_up_ns", "decoded_ns", "published_ns", "taken_ns", "service_ns", "intent_ns", "strategy_ns"];
 
 fn medians<R, S>(outcome: &Outcome<R, S>) -> [i64; STAGES.len()] {
     let sampled = outcome.service().count();
@@ -136,9 +158,10 @@ fn median(mut values: Vec<i64>) -> i64 {
 
 /// By how much each stage's median is longer with the delays than without.
 fn longer_by(config: &Config, day: &[u8], source: Slow, strategy: Slow) -> [i64; STAGES.len()] {
-    let none = Slow::default();
+    let none = |slow: Slow| Slow { ns: 0, interval: 0, ..slow };
     let one_try = |_| {
-        let (with, without) = (medians(&run(config, day, source, strategy)), medians(&run(config, day, none, none)));
+        let with = medians(&run(config, day, source, strategy));
+        let without = medians(&run(config, day, none(source), none(strategy)));
         core::array::from_fn(|stage| with[stage] - without[stage])
     };
     let tries: Vec<[i64; STAGES.len()]> = (0..TRIES).map(one_try).collect();
@@ -163,6 +186,10 @@ fn a_busy_wait_appears_in_its_stage_and_only_there() {
         let slow = Slow::always(SHORT_NS);
         assert_only(longer_by(&config, &day, none, slow), Some("strategy_ns"), &format!("strategy, {topology}"));
         assert_only(longer_by(&config, &day, slow, none), Some("decoded_ns"), &format!("source, {topology}"));
+        for (sends, stage) in [(Sends::Last, "intent_ns"), (Sends::First, "strategy_ns")] {
+            let strategy = Slow { sends, ..slow };
+            assert_only(longer_by(&config, &day, none, strategy), Some(stage), &format!("{sends:?}, {topology}"));
+        }
         // The negative control: no delay is none.
         assert_only(longer_by(&config, &day, none, none), None, &format!("nothing, {topology}"));
     }
@@ -196,10 +223,12 @@ fn a_stall_appears_in_its_stage_and_delays_what_waits_behind_it() {
             tries.iter().map(of).min().unwrap_or(0_u64)
         };
         assert!(waiting(&quiet) < STALLS * 50, "{topology}: {} events waited without stalls", waiting(&quiet));
-        let stall = Slow { ns: 2_000_000, interval: quiet[0].events / STALLS, seen: 0 };
-        for (source, strategy, stage) in [(none, stall, "strategy_ns"), (stall, none, "decoded_ns")] {
+        let stall = Slow { ns: 2_000_000, interval: quiet[0].events / STALLS, ..none };
+        let before_sending = Slow { sends: Sends::Last, ..stall };
+        let stalls = [(none, stall, "strategy_ns"), (stall, none, "decoded_ns"), (none, before_sending, "intent_ns")];
+        for (source, strategy, stage) in stalls {
             let stalling = tries(source, strategy);
-            for name in ["decoded_ns", "published_ns", "service_ns", "strategy_ns"] {
+            for name in ["decoded_ns", "published_ns", "service_ns", "intent_ns", "strategy_ns"] {
                 let found = least(&stalling, name);
                 let wanted = if name == stage { STALLS - 1..=STALLS + 2 } else { 0..=0 };
                 assert!(wanted.contains(&found), "{topology}, stalls in {stage}: {found} in {name}");

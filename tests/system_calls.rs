@@ -13,6 +13,7 @@ mod common;
 
 use common::day::{generated, put, sample_bytes};
 use common::journal::journal_in;
+use common::trader::Gateway;
 use core::arch::global_asm;
 use std::cell::Cell;
 use std::ops::ControlFlow;
@@ -27,6 +28,7 @@ use tickcore::feed::batch::EventBatch;
 use tickcore::feed::source::{Counts, Filled, ItchBytes, ItchOptions, Source, SourceError};
 use tickcore::inputs::Inputs;
 use tickcore::journal::Backend;
+use tickcore::outputs::Intent;
 use tickcore::pace::Pace;
 use tickcore::shards::{Shard, ShardMap};
 use tickcore::strategy::{Context, Strategy};
@@ -156,12 +158,16 @@ fn set(place: usize, selector: u8) {
 struct Arming {
     shard: u32,
     events: u64,
+    /// Intents that were sent, and that were refused by a full ring.
+    intents: [u64; 2],
     breaks_rule: bool,
 }
 
 impl Strategy for Arming {
-    fn on_event(&mut self, _: &mut Context<'_, '_>, _: &Event) {
+    fn on_event(&mut self, context: &mut Context<'_, '_>, _: &Event) {
         self.events += 1;
+        let sent = context.send(&Intent::default());
+        self.intents[usize::from(sent.is_err())] += 1;
         if self.events == WARM_UP_EVENTS {
             set(BOOKS + self.shard as usize, BLOCK);
             if self.shard == 0 {
@@ -219,11 +225,15 @@ fn calls(config: &Config, source: impl Source + Send, breaks_rule: Option<usize>
     let _alone = ENGINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     install_handler();
     CALLS.iter().flatten().for_each(|calls| calls.store(0, Ordering::Relaxed));
-    let config = Config { on_thread_start: ThreadHook::new(watch), oversubscribe: true, ..config.clone() };
+    // A reader that reads nothing: most intents are refused.
+    let gateway = Gateway::default();
+    let outputs = Some(gateway.config(4_096));
+    let config = Config { on_thread_start: ThreadHook::new(watch), oversubscribe: true, outputs, ..config.clone() };
     let source = ArmingSource { source, breaks_rule: breaks_rule == Some(FEED) };
     let make = |shard: Shard| Arming {
         shard: shard.number,
         events: 0,
+        intents: [0; 2],
         breaks_rule: breaks_rule == Some(BOOKS + shard.number as usize),
     };
     let outcome = engine::run_sharded(&config, source, make, |_| ControlFlow::Continue(())).unwrap();
@@ -233,6 +243,7 @@ fn calls(config: &Config, source: impl Source + Send, breaks_rule: Option<usize>
         outcome.strategy.iter().all(|strategy| strategy.events > 20 * WARM_UP_EVENTS),
         "too few events to say anything"
     );
+    assert!(outcome.strategy.iter().all(|strategy| strategy.intents[0] == 4_096 && strategy.intents[1] > 4_096));
     if IS_UNAVAILABLE.load(Ordering::Relaxed) {
         eprintln!(
             "skipped: the kernel does not offer syscall user dispatch (it needs Linux 5.11, x86-64, and no filter)"

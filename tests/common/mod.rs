@@ -1,5 +1,5 @@
 //! What the integration tests share: the built command, messages made by hand, results of the reference books, generated
-//! days, recorded market data, and runs that keep a journal.
+//! days, recorded market data, runs that keep a journal, and a strategy that sends intents.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
@@ -8,4 +8,5 @@ pub(crate) mod day;
 pub(crate) mod journal;
 pub(crate) mod market_data;
 pub(crate) mod reference;
+pub(crate) mod trader;
 pub(crate) mod wire;

@@ -1,7 +1,7 @@
 //! The loop that turns frames into events, shared by every source of ITCH bytes.
 
 use super::counts::{Counts, FirstSkipped};
-use crate::batch::EventBatch;
+use crate::batch::{EventBatch, Place};
 use crate::protocol::binary_file::{Frame, PREFIX_LENGTH, next_frame};
 use crate::protocol::itch50::{Decoded, Decoder};
 use crate::session::session_boundary;
@@ -20,11 +20,13 @@ pub struct ItchOptions {
     pub first_instrument: InstrumentId,
     /// Whether another session came before: then [`session_boundary`] stands in front of its events.
     pub is_following_session: bool,
+    /// The channel that the events' places are of.
+    pub channel: u32,
 }
 
 impl Default for ItchOptions {
     fn default() -> Self {
-        Self { midnight: None, first_instrument: InstrumentId(1), is_following_session: false }
+        Self { midnight: None, first_instrument: InstrumentId(1), is_following_session: false, channel: 0 }
     }
 }
 
@@ -53,6 +55,7 @@ pub(super) struct Drained {
 pub(super) struct ItchStream {
     decoder: Decoder,
     counts: Counts,
+    channel: u32,
     /// Midnight of the boundary that still has to be put in front of everything.
     pending_boundary: Option<Option<TimestampNs>>,
     /// The last time that [`ItchStream::time_of`] could trust.
@@ -64,6 +67,7 @@ impl ItchStream {
         Self {
             decoder: Decoder::new(options.midnight, options.first_instrument),
             counts: Counts::default(),
+            channel: options.channel,
             pending_boundary: options.is_following_session.then_some(options.midnight),
             last_time: options.midnight.unwrap_or_default(),
         }
@@ -89,11 +93,19 @@ impl ItchStream {
         let Some(midnight) = self.pending_boundary else { return false };
         if max_messages > 0 && batch.has_room_for_message() {
             self.pending_boundary = None;
+            let first = batch.len();
             for event in session_boundary(midnight) {
                 batch.push(event);
             }
+            batch.place_message(first, self.place(0));
         }
         true
+    }
+
+    /// The place of a message, by its number from 1: what the venue's own packets count.
+    #[inline]
+    const fn place(&self, message: u64) -> Place {
+        Place { channel: self.channel, venue_sequence: message }
     }
 
     /// Decodes the frames at the front of `bytes`.
@@ -101,6 +113,7 @@ impl ItchStream {
     pub(super) fn drain(&mut self, bytes: &[u8], batch: &mut EventBatch, max_messages: usize) -> Drained {
         let mut position = 0;
         let mut messages = 0;
+        batch.place_next(self.place(self.counts.messages + 1));
         let stop = loop {
             prefetch(bytes, position + AHEAD_BYTES);
             if messages < max_messages
@@ -125,6 +138,7 @@ impl ItchStream {
             if messages == max_messages {
                 break Stop::Full;
             }
+            let first = batch.len();
             match self.decoder.decode(payload, batch) {
                 Decoded::Events => {}
                 Decoded::NoEvent => self.counts.without_event += 1,
@@ -138,6 +152,9 @@ impl ItchStream {
             }
             self.counts.by_type[usize::from(payload[0])] += 1;
             messages += 1;
+            if batch.len() != first + 1 {
+                batch.place_message(first, self.place(self.counts.messages + messages as u64));
+            }
             position += PREFIX_LENGTH + payload.len();
         };
         self.counts.messages += messages as u64;

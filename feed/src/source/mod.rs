@@ -60,6 +60,12 @@ pub trait Source {
 
     /// What has been seen so far.
     fn counts(&self) -> &Counts;
+
+    /// Whether events carry the time at which this machine's clock saw them arrive, as those of a socket do and those of a file
+    /// do not: latencies are counted from there then. Asked once, before the first event.
+    fn is_live(&self) -> bool {
+        false
+    }
 }
 
 /// Why a source cannot give more.

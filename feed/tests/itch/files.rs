@@ -305,6 +305,7 @@ fn a_following_session_begins_with_its_boundary_and_goes_on_with_the_ids() {
         midnight: Some(TimestampNs(77)),
         first_instrument: first.next_instrument(),
         is_following_session: true,
+        ..ItchOptions::default()
     };
     let instruments = first.next_instrument().0 - 5;
     for (events, next) in [

@@ -1,40 +1,37 @@
 //! One run of an engine: its threads from set-up to outcome.
 
-use crate::book_core::{BookCore, BookOptions};
+mod seats;
+
+use crate::arrivals::{Anchorage, Pilot, anchorage};
 use crate::checkpoint::{Account, Beside};
 use crate::control::{Control, Supervision};
 use crate::engine::{Config, EngineError, Progress};
-use crate::feed_core::{Admission, FeedCore, FeedEnd};
-use crate::journal_core::{JournalConfig, JournalRun};
-use crate::loops::{Gathered, Turning};
+use crate::feed_core::FeedEnd;
 use crate::machine;
-use crate::meter::Meter;
-use crate::outcome::{BooksOutcome, CoreOutcome, End, JournalOutcome, MachineOutcome, Outcome};
+use crate::outcome::{BooksOutcome, CoreOutcome, End, LiveOutcome, MachineOutcome, Outcome};
+use crate::output_check::{Compared, recorded_output};
+use crate::outputs::{OutputRings, cause_of};
 use crate::pace::Pace;
-use crate::pin::{Cores, is_confined_to, pin_to, started_on};
-use crate::probes::{
-    BOOK_STAGES, BookProbe, FEED_STAGES, FeedProbe, JOURNAL_STAGES, JournalProbe, RingStamps, Sampling, StageName,
-    cost_ns,
-};
+use crate::pin::{Cores, started_on};
+use crate::places::Places;
+use crate::probes::{BOOK_STAGES, FEED_STAGES, JOURNAL_STAGES, JournalProbe, RingStamps, Sampling, StageName, cost_ns};
 use crate::recordings::Recordings;
-use crate::restart::{LoadedCheckpoint, Restart, are_stateless};
+use crate::restart::{LoadedCheckpoint, Restart, are_stateless, departed};
 use crate::shards::Shard;
-use crate::stat::{BLOCK_WORDS, Board, Counter, Slot, State};
+use crate::stat::{Board, Counter, State};
 use crate::strategy::{NoStrategy, Strategy};
 use crate::threads::{Joined, Spawner};
 use crate::timeline::{Moment, Timeline};
-use crate::topology::{EngineThread, Plan, Role};
-use crate::warm_up::{WarmUpError, warm_up, warm_up_publishing};
-use core::array;
-use core::cell::Cell;
-use core::mem;
+use crate::topology::{Plan, Role};
+use crate::warm_up::WarmUpError;
+use seats::{BookEnd, BookSeat, FeedResult, JournalEnd, Measuring, Seat};
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
-use tickcore_book::{AnomalyCounts, Arena, ArenaError, Books, InstrumentId, Sequence, StreamDigest};
-use tickcore_feed::ring::{Reader as RingReader, Ring, Writer as RingWriter};
+use tickcore_book::Sequence;
+use tickcore_feed::ring::Ring;
 use tickcore_feed::source::Source;
 use tickcore_journal::CheckpointMark;
 use tickcore_latency::stages::StageRecorder;
@@ -47,37 +44,6 @@ const MONITOR_INTERVAL: Duration = Duration::from_millis(50);
 const TURNS_PER_INTERVAL: u32 = 4;
 /// Time for threads that were told to end where they are, before the monitor hears of it.
 const OVERDUE_AFTER: Duration = Duration::from_secs(1);
-
-/// What a thread that owns books hands back.
-struct BookEnd<S> {
-    strategy: S,
-    books: BooksOutcome,
-    common_anomalies: AnomalyCounts,
-    events: u64,
-    strict: Option<crate::book_core::StrictAnomaly>,
-    huge_page_bytes: u64,
-    ended_at: Ticks,
-    core: CoreOutcome,
-}
-
-/// What the thread that owns the source hands back.
-struct FeedResult<R> {
-    source: R,
-    end: FeedEnd,
-    ring_full_waits: u64,
-    ring_full_ns: u64,
-    /// Events that were let in.
-    published: u64,
-    /// The thread, where it is one of its own.
-    core: Option<CoreOutcome>,
-}
-
-/// What the journal's thread hands back.
-struct JournalEnd {
-    outcome: JournalOutcome,
-    ended_at: Ticks,
-    core: CoreOutcome,
-}
 
 impl From<WarmUpError> for EngineError {
     fn from(error: WarmUpError) -> Self {
@@ -97,6 +63,10 @@ pub(crate) struct Run<'r> {
     control: Control,
     /// Where the books begin.
     restart: OnceLock<Restart>,
+    /// Where events come from, for the journal, if there is one.
+    places: OnceLock<Places>,
+    /// What tells how long ago events arrived, in a live run.
+    anchorage: OnceLock<Anchorage>,
     /// How far checkpoints reach that are made beside the run.
     mark: CheckpointMark,
     /// How long the slowest book core took to go on from a checkpoint.
@@ -122,31 +92,12 @@ struct Watched {
     timeline: Timeline,
 }
 
-/// What a run is measured with.
-#[derive(Clone, Copy)]
-struct Measuring<'r> {
-    sampling: Sampling,
-    /// Beside the ring, if there is one and something is sampled.
-    stamps: Option<&'r RingStamps>,
-}
-
-/// The kernel's account of how long a thread has waited for its core, where it keeps one.
-#[derive(Clone, Copy)]
-struct RunDelay(Option<u64>);
-
-/// A thread at its place.
-#[derive(Clone, Copy)]
-struct Seat<'r> {
-    place: usize,
-    thread: &'r EngineThread,
-}
-
 impl<'r> Run<'r> {
     pub(crate) fn new(config: &'r Config, plan: &'r Plan, board: &'r Board, clock: &'r Clock) -> Self {
         let control = Control::new(plan.threads.len());
         let (restart, mark, account) = (OnceLock::new(), CheckpointMark::default(), Account::default());
-        let restart_ns = AtomicU64::new(0);
-        Self { config, plan, board, clock, control, restart, mark, restart_ns, account }
+        let (places, anchorage, restart_ns) = (OnceLock::new(), OnceLock::new(), AtomicU64::new(0));
+        Self { config, plan, board, clock, control, restart, places, anchorage, mark, restart_ns, account }
     }
 
     pub(crate) fn start<R: Source + Send, S: Strategy>(
@@ -163,33 +114,49 @@ impl<'r> Run<'r> {
         let writer = (has_feed || journal.is_some()).then(|| ring.writer().expect("a new ring has its writer"));
         let sampling = Sampling::one_in(self.config.latency_sample_interval);
         let stamps = (writer.is_some() && !sampling.is_off()).then(|| RingStamps::new(self.config.ring_lines));
+        if journal.is_some() {
+            self.places.get_or_init(|| Places::new(self.config.ring_lines));
+        }
         let measuring = Measuring { sampling, stamps: stamps.as_ref() };
+        let is_live = source.is_live();
+        if is_live {
+            self.anchorage.get_or_init(|| anchorage(self.clock));
+        }
         let mut recordings = Recordings::new(self.clock.now());
         let feed_recorder = self.recorder(&mut recordings, self.seats(Role::Feed).next(), &FEED_STAGES, false);
         // In topology inline the core that has the books takes the events from the source.
         let inline_seat = self.seats(Role::Book).next().filter(|_| !has_feed);
         let inline_recorder = self.recorder(&mut recordings, inline_seat, &FEED_STAGES, false);
-        let mut books: Vec<(Seat<'_>, S, Option<RingReader>, Option<StageRecorder>)> = self
+        let mut books: Vec<BookSeat<'_, S>> = self
             .seats(Role::Book)
             .map(|seat| {
                 let strategy = make(Shard { number: seat.thread.shard, count });
-                let is_paced = self.config.pace != Pace::Max;
-                let recorder = self.recorder(&mut recordings, Some(seat), &BOOK_STAGES, is_paced);
-                (seat, strategy, has_feed.then(reader), recorder)
+                let takes_all = is_live || self.config.pace != Pace::Max;
+                let recorder = self.recorder(&mut recordings, Some(seat), &BOOK_STAGES, takes_all);
+                BookSeat { seat, strategy, reader: has_feed.then(reader), recorder, outlet: None }
             })
             .collect();
         let journal_recorder = self.recorder(&mut recordings, self.seats(Role::Journal).next(), &JOURNAL_STAGES, false);
         let probe_cost_ns = (!sampling.is_off()).then(|| cost_ns(self.clock));
-        let twin = if let [(_, strategy, ..)] = &books[..] { strategy.twin() } else { None };
-        let mut strategies: Vec<&mut S> = books.iter_mut().map(|(_, strategy, ..)| strategy).collect();
+        let twin = if let [book] = &books[..] { book.strategy.twin() } else { None };
+        let mut strategies: Vec<&mut S> = books.iter_mut().map(|book| &mut book.strategy).collect();
         let start = self.clock.now();
         let mut restart = Restart::of(self.config, &mut strategies)?;
         let found_ns = self.clock.ns_between(start, self.clock.now());
-        if self.beside().is_some() && twin.is_none() && !are_stateless(&strategies) {
+        if self.beside(false).is_some() && twin.is_none() && !are_stateless(&strategies) {
             restart.notices.push(
                 "checkpoints beside this run are without the state of its strategy: one that resumes it replays the session"
                     .to_owned(),
             );
+        }
+        let mut output_readers = Vec::new();
+        if let Some(config) = &self.config.outputs {
+            let rings = OutputRings::new(config, count, journal.is_some(), restart.seen)?;
+            books.iter_mut().for_each(|book| book.outlet = Some(rings.outlet(book.seat.thread.shard)));
+            if journal.is_some() {
+                output_readers = rings.journal_readers();
+            }
+            rings.hand_out(config);
         }
         self.restart.get_or_init(|| restart);
         thread::scope(|scope| {
@@ -197,7 +164,7 @@ impl<'r> Run<'r> {
             let journal_thread = match (journal, self.seats(Role::Journal).next()) {
                 (Some((config, reader)), Some(seat)) => {
                     let probe = JournalProbe::new(self.clock, sampling, journal_recorder, measuring.stamps);
-                    let work = move || self.journal_thread(seat, config, reader, probe);
+                    let work = move || self.journal_thread(seat, config, (reader, output_readers), probe);
                     Some(spawn.thread(seat.place, seat.thread, work)?)
                 }
                 _ => None,
@@ -207,17 +174,18 @@ impl<'r> Run<'r> {
             let mut inline_thread = None;
             let (mut source, mut writer) = (Some(source), writer);
             let mut inline_recorder = inline_recorder;
-            for (seat, strategy, reader, recorder) in books {
-                match (reader, source.take()) {
+            for mut book in books {
+                let seat = book.seat;
+                match (book.reader.take(), source.take()) {
                     (Some(reader), unused) => {
                         source = unused;
-                        let work = move || self.book_thread(seat, strategy, reader, measuring, recorder);
+                        let work = move || self.book_thread(book, reader, measuring);
                         book_threads.push(spawn.thread(seat.place, seat.thread, work)?);
                     }
                     (None, Some(source)) => {
                         let writer = writer.take();
-                        let recorders = (inline_recorder.take(), recorder);
-                        let work = move || self.inline_thread(seat, source, strategy, writer, measuring, recorders);
+                        let feed_recorder = inline_recorder.take();
+                        let work = move || self.inline_thread(book, source, writer, measuring, feed_recorder);
                         inline_thread = Some(spawn.thread(seat.place, seat.thread, work)?);
                     }
                     (None, None) => unreachable!("a topology without a feed thread has one book core"),
@@ -227,7 +195,7 @@ impl<'r> Run<'r> {
                 let work = move || self.feed_thread(seat, source, writer, measuring, feed_recorder);
                 feed_thread = Some(spawn.thread(seat.place, seat.thread, work)?);
             }
-            let beside = self.beside().map(|beside| {
+            let beside = self.beside(twin.is_some()).map(|beside| {
                 let thread = thread::Builder::new().name("tickcore-check".to_owned());
                 thread.spawn_scoped(scope, move || match twin {
                     Some(twin) => beside.run(twin),
@@ -259,7 +227,7 @@ impl<'r> Run<'r> {
                 (None, Some(feed)) => (feed?, books.into_iter().collect::<Result<_, _>>()?),
                 (None, None) => unreachable!("a topology has one thread that feeds"),
             };
-            let mut outcome = self.outcome(watched, probe_cost_ns, feed, books, journal);
+            let mut outcome = self.outcome(watched, probe_cost_ns, feed, books, journal)?;
             if let Some(journal) = &mut outcome.journal {
                 journal.checkpoint_sequence = self.restart().checkpoint.as_ref().map(LoadedCheckpoint::sequence);
                 let is_restarted = journal.checkpoint_sequence.is_some();
@@ -312,6 +280,7 @@ impl<'r> Run<'r> {
     /// Waits until the threads are ready, gives the word to go, and waits until they end.
     fn attend(&self, mut recordings: Recordings, mut monitor: impl FnMut(Progress) -> ControlFlow<()>) -> Watched {
         let mut timeline = Timeline::new();
+        let mut pilot = self.anchorage.get().map(|anchorage| Pilot::new(self.clock, anchorage));
         let control = &self.control;
         let _supervision = Supervision(control);
         let mut go = true;
@@ -320,6 +289,7 @@ impl<'r> Run<'r> {
         }
         while go && !control.are_all_ready() {
             thread::park_timeout(MONITOR_INTERVAL);
+            pilot.iter_mut().for_each(Pilot::follow);
             let (bytes_touched, bytes) = control.bytes_touched();
             go = monitor(Progress::Preparing { bytes_touched, bytes }).is_continue() && !control.has_one_ended();
         }
@@ -340,6 +310,7 @@ impl<'r> Run<'r> {
             if threads.is_empty() {
                 return Watched { started_at, recordings, timeline };
             }
+            pilot.iter_mut().for_each(Pilot::follow);
             timeline.add(self.moment(started_at));
             turns += 1;
             if turns.is_multiple_of(TURNS_PER_INTERVAL) {
@@ -379,237 +350,20 @@ impl<'r> Run<'r> {
     }
 
     /// The thread that makes checkpoints, if one is to.
-    fn beside(&self) -> Option<Beside<'_>> {
+    fn beside(&self, has_strategy: bool) -> Option<Beside<'_>> {
         let (journal, every) = self.config.journal.as_ref().zip(self.config.checkpoint_every)?;
         Some(Beside {
             dir: &journal.dir,
             capacity: self.config.capacity,
             every,
             is_sharded: self.seats(Role::Book).count() > 1,
+            has_strategy,
             mark: &self.mark,
             clock: self.clock,
             helpers: &self.plan.helpers,
             account: &self.account,
             control: &self.control,
         })
-    }
-
-    fn turning(&self) -> Turning<'_> {
-        Turning { control: &self.control, wait: self.plan.wait, base: self.restart().base }
-    }
-
-    fn pin(&self, seat: Seat<'_>) -> Result<(), EngineError> {
-        match seat.thread.core {
-            Some(core) => Ok(pin_to(core)?),
-            None => {
-                // Nothing is pinned, or this is a journal that sleeps: better not beside a book core's loop.
-                is_confined_to(&self.plan.helpers);
-                Ok(())
-            }
-        }
-    }
-
-    /// Last thing of a thread's set-up: tells the embedder, then waits for the word to go. Says what the kernel's account
-    /// of the thread is then; `None` when it is to go home.
-    fn is_ready_and_go(&self, seat: Seat<'_>, meter: &mut Meter<'_>) -> Option<RunDelay> {
-        self.config.on_thread_start.call(seat.thread);
-        if !self.control.is_ready_and_go() {
-            return None;
-        }
-        let delay = RunDelay(machine::run_delay_ns());
-        self.control.take_place();
-        meter.begin();
-        Some(delay)
-    }
-
-    fn meter(&self, seat: Seat<'_>) -> Meter<'_> {
-        Meter::new(self.clock, self.board.slot(seat.place), self.config.stall_threshold_ns)
-    }
-
-    fn feed_core<R: Source>(&self, source: R) -> FeedCore<'_, R> {
-        let Config { pace, from, to, is_strict, .. } = *self.config;
-        let (base, known) = (self.restart().base, self.restart().through());
-        let admission = Admission { pace, from, to, is_strict, wait: self.plan.wait, base, known };
-        FeedCore::new(source, admission, &self.control, self.clock)
-    }
-
-    fn feed_probe<'m>(&'m self, measuring: Measuring<'m>, recorder: Option<StageRecorder>) -> FeedProbe<'m> {
-        let Measuring { sampling, stamps } = measuring;
-        let known = self.restart().through();
-        FeedProbe::new(self.clock, &self.control, sampling, recorder, stamps, self.config.from, known)
-    }
-
-    fn book_probe<'m>(&'m self, measuring: Measuring<'m>, recorder: Option<StageRecorder>) -> BookProbe<'m> {
-        let Measuring { sampling, stamps } = measuring;
-        BookProbe::new(self.clock, sampling, recorder, stamps, self.config.pace != Pace::Max)
-    }
-
-    fn book_options(&self, seat: Seat<'_>) -> BookOptions {
-        let Config { shards, capacity, .. } = self.config;
-        let has_share = shards.count() > 1;
-        BookOptions {
-            symbols: self.config.symbols.clone(),
-            from: self.config.from,
-            keeps_digests: self.config.keeps_digests,
-            is_strict: self.config.is_strict,
-            share: has_share.then(|| shards.share(seat.thread.shard, capacity.instruments_max)),
-            is_first: seat.thread.shard == 0,
-        }
-    }
-
-    fn arena(&self) -> Result<Arena, ArenaError> {
-        let (control, touched) = (&self.control, Cell::new(None));
-        Arena::with_progress(self.config.capacity.arena_bytes(), |done, all| {
-            if touched.get().is_none() {
-                control.add_bytes(all);
-            }
-            control.add_bytes_touched(done - touched.replace(Some(done)).unwrap_or(0));
-        })
-    }
-
-    /// The last event of the ring that the books have before the word to go.
-    fn known_in_ring(&self) -> Sequence {
-        let restart = self.restart();
-        Sequence(restart.through().get() - restart.base.get())
-    }
-
-    /// Gives a book core what the run goes on from. What that does to counters is no part of the run.
-    fn prepare<'m, S: Strategy>(&'m self, core: &mut BookCore<'_, 'm, S>) -> Result<(), EngineError> {
-        let words: [AtomicU64; BLOCK_WORDS] = array::from_fn(|_| AtomicU64::new(0));
-        let mut meter = Meter::new(self.clock, Slot::over(&words), 0);
-        // It is no part of what is measured either.
-        let probe = mem::replace(&mut core.probe, BookProbe::off(self.clock));
-        let start = self.clock.now();
-        self.restart().prepare(core, &mut meter, || !self.control.is_stopped())?;
-        core.probe = probe;
-        self.restart_ns.fetch_max(self.clock.ns_between(start, self.clock.now()), Relaxed);
-        Ok(())
-    }
-
-    /// Topology `inline`: source, ring for the journal, books and strategy on one core.
-    fn inline_thread<R: Source, S: Strategy>(
-        &self,
-        seat: Seat<'_>,
-        source: R,
-        strategy: S,
-        mut writer: Option<RingWriter>,
-        measuring: Measuring<'_>,
-        (feed_recorder, recorder): (Option<StageRecorder>, Option<StageRecorder>),
-    ) -> Result<(FeedResult<R>, BookEnd<S>), EngineError> {
-        self.pin(seat)?;
-        let options = self.book_options(seat);
-        let strategy = warm_up(self.turning(), &options, self.clock, strategy)?;
-        let arena = self.arena()?;
-        let books = Books::new(&arena, self.config.capacity)?;
-        let probe = self.book_probe(measuring, recorder);
-        let mut core = BookCore::new(books, strategy, &options, probe, &self.control, self.clock);
-        self.prepare(&mut core)?;
-        let mut feed = self.feed_core(source);
-        let mut probe = self.feed_probe(measuring, feed_recorder);
-        let mut meter = self.meter(seat);
-        let mut end = FeedEnd::Stopped;
-        let delay = self.is_ready_and_go(seat, &mut meter);
-        if delay.is_some() {
-            let turning = self.turning();
-            let through = self.restart().through();
-            end = match turning.forward_inline(&mut feed, &mut core, &mut writer, through, &mut probe, &mut meter) {
-                Ok(last) => turning.inline(&mut feed, &mut core, writer.as_mut(), last, &mut probe, &mut meter),
-                Err(end) => end,
-            };
-        }
-        let ended_at = self.clock.now();
-        let (ring_full_waits, ring_full_ns) = writer.as_ref().map_or((0, 0), full_of);
-        drop(writer);
-        probe.close();
-        let book = book_end(core, ended_at, seat, meter, delay);
-        let published = book.events;
-        let feed = FeedResult { source: feed.into_source(), end, ring_full_waits, ring_full_ns, published, core: None };
-        Ok((feed, book))
-    }
-
-    /// Source to ring.
-    fn feed_thread<R: Source>(
-        &self,
-        seat: Seat<'_>,
-        source: R,
-        mut writer: RingWriter,
-        measuring: Measuring<'_>,
-        recorder: Option<StageRecorder>,
-    ) -> Result<FeedResult<R>, EngineError> {
-        self.pin(seat)?;
-        warm_up_publishing(self.turning(), self.clock)?;
-        let mut feed = self.feed_core(source);
-        let mut probe = self.feed_probe(measuring, recorder);
-        let mut meter = self.meter(seat);
-        let mut end = FeedEnd::Stopped;
-        let delay = self.is_ready_and_go(seat, &mut meter);
-        if delay.is_some() {
-            end = self.turning().feed(&mut feed, &mut writer, &mut probe, &mut meter);
-        }
-        let (ring_full_waits, ring_full_ns) = full_of(&writer);
-        let published = self.restart().base.get() + writer.last_sequence().get();
-        drop(writer);
-        probe.close();
-        let core = Some(core_outcome(seat, meter, delay));
-        Ok(FeedResult { source: feed.into_source(), end, ring_full_waits, ring_full_ns, published, core })
-    }
-
-    /// Ring to books and strategy: all of them, or a share.
-    fn book_thread<S: Strategy>(
-        &self,
-        seat: Seat<'_>,
-        strategy: S,
-        mut reader: RingReader,
-        measuring: Measuring<'_>,
-        recorder: Option<StageRecorder>,
-    ) -> Result<BookEnd<S>, EngineError> {
-        self.pin(seat)?;
-        let options = self.book_options(seat);
-        let strategy = warm_up(self.turning(), &options, self.clock, strategy)?;
-        let arena = self.arena()?;
-        let books = Books::new(&arena, self.config.capacity)?;
-        let mut gathered = Gathered::new(options.share.as_ref());
-        let probe = self.book_probe(measuring, recorder);
-        let mut core = BookCore::new(books, strategy, &options, probe, &self.control, self.clock);
-        self.prepare(&mut core)?;
-        let mut meter = self.meter(seat);
-        let delay = self.is_ready_and_go(seat, &mut meter);
-        if delay.is_some() {
-            let turning = self.turning();
-            if turning.forward_book(&mut reader, self.known_in_ring(), &mut meter) {
-                turning.book(&mut core, &mut reader, &mut gathered, &mut meter);
-            }
-        }
-        let ended_at = self.clock.now();
-        drop(reader);
-        Ok(book_end(core, ended_at, seat, meter, delay))
-    }
-
-    /// Ring to journal.
-    fn journal_thread(
-        &self,
-        seat: Seat<'_>,
-        config: &JournalConfig,
-        reader: RingReader,
-        probe: JournalProbe<'_>,
-    ) -> Result<JournalEnd, EngineError> {
-        self.pin(seat)?;
-        let mut config = config.clone();
-        if self.config.checkpoint_every.is_some() {
-            config.options.checkpoints = Some(self.mark.clone());
-        }
-        config.options.sealed_before.clone_from(&self.restart().sealed);
-        let mut run = JournalRun::open(&config, reader, self.plan, self.config.pace != Pace::Max, probe)?;
-        let mut meter = self.meter(seat);
-        let delay = self.is_ready_and_go(seat, &mut meter);
-        if delay.is_none() {
-            let outcome = run.discard();
-            return Ok(JournalEnd { outcome, ended_at: self.clock.now(), core: core_outcome(seat, meter, delay) });
-        }
-        run.carry(&self.control, &mut meter);
-        let outcome = run.finish(&self.control);
-        meter.set(Counter::Durable, outcome.durable_sequence.get());
-        Ok(JournalEnd { outcome, ended_at: self.clock.now(), core: core_outcome(seat, meter, delay) })
     }
 
     fn outcome<R, S>(
@@ -619,7 +373,7 @@ impl<'r> Run<'r> {
         feed: FeedResult<R>,
         books: Vec<BookEnd<S>>,
         journal: Option<JournalEnd>,
-    ) -> Outcome<R, Vec<S>> {
+    ) -> Result<Outcome<R, Vec<S>>, EngineError> {
         let Watched { started_at, recordings, timeline } = watched;
         // The first anomaly ends a strict run, on whichever core it was met.
         let strict = books.iter().filter_map(|book| book.strict).min_by_key(|strict| strict.sequence);
@@ -647,9 +401,17 @@ impl<'r> Run<'r> {
         let huge_page_bytes = books.iter().map(|book| book.huge_page_bytes).max().unwrap_or(0);
         let mut cores: Vec<CoreOutcome> = feed.core.into_iter().collect();
         let mut strategies = Vec::with_capacity(books.len());
+        let mut outputs = Vec::with_capacity(books.len());
+        let compared: Vec<Compared> = books.iter().map(|book| book.compared).collect();
+        let check = self.config.output_check.as_ref().filter(|_| self.restart().recorded.is_empty());
+        let output_check = check.map(|check| check.conclude(&compared, Sequence(events))).transpose()?;
+        let departed = self.departed(&compared, Sequence(events))?;
+        let mut live = LiveOutcome { received: feed.arrival_faults, ..LiveOutcome::default() };
         let mut all: Option<BooksOutcome> = None;
         for book in books {
             strategies.push(book.strategy);
+            outputs.push(book.outputs);
+            live.tick_to_bbo.add(&book.arrival_faults);
             cores.push(book.core);
             match &mut all {
                 None => all = Some(book.books),
@@ -659,15 +421,20 @@ impl<'r> Run<'r> {
         let books = all.expect("every topology has a book core");
         let journal = journal.map(|journal| {
             cores.push(journal.core);
-            journal.outcome.describe()
+            let mut outcome = journal.outcome.describe();
+            outcome.error = outcome.error.or(departed);
+            outcome
         });
-        Outcome {
+        Ok(Outcome {
             end,
             source: feed.source,
             strategy: strategies,
             events,
             elapsed_ns,
             books,
+            outputs,
+            output_check,
+            live: self.anchorage.get().map(|_| live),
             stages: recordings.finish(started_at, self.clock),
             probe_cost_ns,
             timeline: timeline.into_moments(),
@@ -678,7 +445,32 @@ impl<'r> Run<'r> {
             stall_threshold_ns: self.config.stall_threshold_ns,
             journal,
             machine: self.machine(huge_page_bytes),
+        })
+    }
+
+    /// Why the strategies of a run that resumed are not those that sent the recorded outputs, or the input is another one.
+    fn departed(&self, cores: &[Compared], last: Sequence) -> Result<Option<String>, EngineError> {
+        let Some((dir, recorded)) =
+            self.config.journal.as_ref().map(|journal| (&journal.dir, &self.restart().recorded))
+        else {
+            return Ok(None);
+        };
+        for (core, (compared, recorded)) in (0..).zip(cores.iter().zip(recorded)) {
+            let difference = match compared.difference {
+                Some((number, sent)) => Some((number, cause_of(&sent))),
+                // It sends less than it did.
+                None if compared.last.get() < recorded.last() => {
+                    let number = compared.last.next();
+                    let recorded = recorded_output(dir, core, number)?;
+                    recorded.map(|recorded| (number, cause_of(&recorded))).filter(|(_, cause)| *cause <= last)
+                }
+                None => None,
+            };
+            if let Some((number, cause)) = difference {
+                return Ok(Some(departed(core, number, cause)));
+            }
         }
+        Ok(None)
     }
 
     fn notices(&self) -> impl Iterator<Item = String> {
@@ -698,68 +490,5 @@ impl<'r> Run<'r> {
             clock: self.clock.description(),
             notices: self.notices().collect(),
         }
-    }
-}
-
-/// How often and for how many nanoseconds the ring was full.
-fn full_of(writer: &RingWriter) -> (u64, u64) {
-    (writer.full_waits(), u64::try_from(writer.full_time().as_nanos()).unwrap_or(u64::MAX))
-}
-
-fn core_outcome(seat: Seat<'_>, meter: Meter<'_>, before: Option<RunDelay>) -> CoreOutcome {
-    let before = before.and_then(|RunDelay(before)| before);
-    let run_delay_ns = before.zip(machine::run_delay_ns()).map(|(before, now)| now.saturating_sub(before));
-    CoreOutcome {
-        thread: seat.thread.clone(),
-        events: meter.events(),
-        batches: meter.batches(),
-        skipped: meter.skipped(),
-        longest_stalls: meter.longest_stalls(),
-        stalls_idle: meter.stalls_idle,
-        stalls_working: meter.stalls_working,
-        run_delay_ns,
-    }
-}
-
-fn book_end<S: Strategy>(
-    mut core: BookCore<'_, '_, S>,
-    ended_at: Ticks,
-    seat: Seat<'_>,
-    meter: Meter<'_>,
-    delay: Option<RunDelay>,
-) -> BookEnd<S> {
-    core.end();
-    core.probe.close();
-    let books = &core.books;
-    debug_assert_eq!(books.validate(), Ok(()), "the books' structure at the end of a run");
-    let stale_instruments = match &core.share {
-        // A gap of all marks every row up to the highest, of which some are others'.
-        Some(share) => {
-            let rows = (1..=books.highest_instrument().get()).map(InstrumentId);
-            rows.filter(|&row| share.owns(row) && books.is_stale(row)).count() as u32
-        }
-        None => books.stale_count(),
-    };
-    let outcome = BooksOutcome {
-        anomalies: *books.anomalies(),
-        instruments: books.instruments().defined(),
-        stale_instruments,
-        live_orders: books.live_orders(),
-        levels: books.level_count(),
-        crossed: core.crossed,
-        locked: core.locked,
-        bbo_changes: core.stream.as_ref().map(StreamDigest::changes),
-        stream_digest: core.stream.as_ref().map(StreamDigest::value),
-        state_digest: core.stream.is_some().then(|| books.state_digest()),
-    };
-    BookEnd {
-        books: outcome,
-        common_anomalies: core.common_anomalies,
-        events: core.events,
-        strict: core.strict_anomaly,
-        huge_page_bytes: machine::huge_page_bytes(),
-        ended_at,
-        core: core_outcome(seat, meter, delay),
-        strategy: core.strategy,
     }
 }

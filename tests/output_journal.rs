@@ -1,0 +1,303 @@
+//! Outputs in the journal: recorded as they were sent, sent again by a replay, and neither sent nor recorded twice by a run that
+//! resumes.
+
+mod common;
+
+use common::day::generated;
+use common::journal::journaled;
+use common::trader::{Gateway, Outputs, Trader};
+use std::ops::ControlFlow;
+use std::path::Path;
+use tempfile::tempdir;
+use tickcore::book::{Capacity, Sequence};
+use tickcore::checkpoint::make;
+use tickcore::engine::{self, Config, EngineError};
+use tickcore::feed::source::{ItchBytes, ItchOptions, Source};
+use tickcore::inputs::Inputs;
+use tickcore::journal::{Capacities, Reader, Stream, verify};
+use tickcore::outcome::Outcome;
+use tickcore::output_check::{OutputCheck, OutputCheckOutcome, OutputDifference};
+use tickcore::outputs::{OutputConfig, cause_of};
+use tickcore::pin::Cores;
+use tickcore::shards::ShardMap;
+use tickcore::strategy::NoStrategy;
+use tickcore::topology::Topology;
+
+const CAPACITY: Capacity = Capacity { instruments_max: 2_000, orders_max: 200_000, levels_max: 200_000 };
+
+fn config(topology: Topology, cores: u32) -> Config {
+    Config {
+        topology,
+        cores: Cores::Unpinned,
+        oversubscribe: true,
+        capacity: CAPACITY,
+        shards: ShardMap::by_hash(cores).unwrap(),
+        // No test sends as many.
+        outputs: Some(OutputConfig { lines: 1 << 16, ..OutputConfig::default() }),
+        ..Config::default()
+    }
+}
+
+/// With a journal in `directory`, which is resumed if it is there.
+fn recording(config: Config, directory: &Path) -> Config {
+    let mut config = journaled(config, directory);
+    let journal = config.journal.as_mut().unwrap();
+    let Capacity { instruments_max, orders_max, levels_max } = CAPACITY;
+    let [instruments_max, orders_max, levels_max] = [instruments_max, orders_max, levels_max].map(u64::from);
+    journal.metadata.capacities = Capacities { instruments_max, orders_max, levels_max };
+    journal.resume = directory.exists();
+    config
+}
+
+type Ended<R> = Result<Outcome<R, Vec<Trader>>, EngineError>;
+
+fn run<R: Source + Send>(config: &Config, source: R, trader: Trader) -> Ended<R> {
+    engine::run_sharded(config, source, |_| trader, |_| ControlFlow::Continue(()))
+}
+
+fn day_of(day: &[u8]) -> ItchBytes<'_> {
+    ItchBytes::new(day, &ItchOptions::default())
+}
+
+/// The day, or a part of it, with what a gateway saw of it.
+fn run_day<'d>(config: Config, day: &'d [u8], trader: Trader) -> (Outcome<ItchBytes<'d>, Vec<Trader>>, Vec<Outputs>) {
+    let gateway = Gateway::default();
+    let config = Config { outputs: config.outputs.map(|outputs| gateway.config(outputs.lines)), ..config };
+    let outcome = run(&config, day_of(day), trader).unwrap();
+    assert!(outcome.is_good(), "{:?} {:?}", outcome.end, outcome.journal);
+    let outputs = gateway.outputs();
+    (outcome, outputs)
+}
+
+/// The outputs of a core in a journal.
+fn recorded(directory: &Path, core: u16) -> Outputs {
+    let mut reader = Reader::open_stream(directory, Stream::outputs_of(core)).unwrap();
+    let mut outputs = Vec::new();
+    while let Some(records) = reader.next_batch().unwrap() {
+        outputs.extend(records.iter().map(|record| (record.sequence.get(), record.event)));
+    }
+    outputs
+}
+
+const TOPOLOGIES: [(Topology, u32); 4] =
+    [(Topology::Inline, 1), (Topology::Pipelined, 1), (Topology::Sharded, 1), (Topology::Sharded, 3)];
+
+/// A journal of the day, as the topology records it.
+fn replayed(directory: &Path, config: Config, trader: Trader) -> OutputCheckOutcome {
+    let check = OutputCheck::load(directory).unwrap();
+    let config = Config { output_check: Some(check), ..config };
+    let inputs = Inputs::open(&[directory.to_owned()], None).unwrap();
+    let outcome = run(&config, inputs, trader).unwrap();
+    assert!(outcome.is_good(), "{:?}", outcome.end);
+    outcome.output_check.unwrap()
+}
+
+#[test]
+fn what_was_sent_is_recorded_and_a_replay_sends_the_same() {
+    let scratch = tempdir().unwrap();
+    let day = generated(60_000, 100, 9);
+    for (topology, cores) in TOPOLOGIES {
+        let directory = scratch.path().join(format!("{topology}-{cores}"));
+        let (outcome, sent) = run_day(recording(config(topology, cores), &directory), &day, Trader::default());
+        assert_eq!(sent.len(), cores as usize);
+        for (core, sent) in (0..).zip(&sent) {
+            assert!(sent.len() > 300 && recorded(&directory, core) == *sent, "{topology}, core {core}");
+        }
+        let last: Vec<Sequence> = sent.iter().map(|sent| Sequence(sent.len() as u64)).collect();
+        assert_eq!(outcome.journal.unwrap().last_outputs, last);
+        assert!(verify(&directory, |_| ()).unwrap().is_intact());
+        let all = sent.iter().map(|sent| sent.len() as u64).sum();
+        let same = OutputCheckOutcome::Compared { same: all, behind: 0, difference: None };
+        // With one core in every topology, whether outputs go anywhere or not.
+        for (other, other_cores) in TOPOLOGIES {
+            for outputs in [None, Some(OutputConfig::default())] {
+                let found = replayed(&directory, Config { outputs, ..config(other, other_cores) }, Trader::default());
+                let expected = if other_cores == cores {
+                    same
+                } else {
+                    OutputCheckOutcome::OtherCores { recorded: cores, cores: other_cores }
+                };
+                assert_eq!((found, found.is_same()), (expected, other_cores == cores), "{topology} as {other}");
+            }
+        }
+    }
+}
+
+/// The negative controls of the comparison.
+#[test]
+fn a_strategy_that_differs_once_is_told() {
+    let scratch = tempdir().unwrap();
+    let day = generated(60_000, 100, 9);
+    let directory = scratch.path().join("journal");
+    let (_, sent) = run_day(recording(config(Topology::Inline, 1), &directory), &day, Trader::default());
+    let sent = &sent[0];
+    let all = sent.len() as u64;
+    for number in [1, 2, 700, all - 1, all] {
+        let other = Trader { differs_at: Some(number), ..Trader::default() };
+        let found = replayed(&directory, config(Topology::Pipelined, 1), other);
+        let OutputCheckOutcome::Compared { same, behind: 0, difference: Some(difference) } = found else {
+            panic!("{found:?}")
+        };
+        let (_, recorded) = sent[number as usize - 1];
+        assert_eq!((same, difference.core, difference.number), (number - 1, 0, Sequence(number)));
+        assert_eq!((difference.recorded, difference.cause()), (Some(recorded), cause_of(&recorded)));
+        assert_eq!(difference.sent.map(|sent| sent.price.get()), Some(recorded.price.get() + 1));
+        assert!(!found.is_same());
+        // One output fewer: what comes behind it has its number, and of the last there is nothing.
+        let fewer = Trader { leaves_out: Some(number), ..Trader::default() };
+        let found = replayed(&directory, config(Topology::Inline, 1), fewer);
+        let next = sent.get(number as usize).map(|(_, next)| *next);
+        let expected = OutputDifference { core: 0, number: Sequence(number), recorded: Some(recorded), sent: next };
+        let OutputCheckOutcome::Compared { difference, .. } = found else { panic!("{found:?}") };
+        assert_eq!(difference, Some(expected));
+    }
+    // More than was recorded.
+    let shorter = scratch.path().join("shorter");
+    let fewer = Trader { leaves_out: Some(all), ..Trader::default() };
+    run_day(recording(config(Topology::Inline, 1), &shorter), &day, fewer);
+    let found = replayed(&shorter, config(Topology::Inline, 1), Trader::default());
+    assert_eq!(found, OutputCheckOutcome::Compared { same: all - 1, behind: 1, difference: None });
+    assert!(!found.is_same());
+    // Without outputs in it there is nothing to compare with.
+    let plain = scratch.path().join("plain");
+    let outputs = None;
+    run_day(recording(Config { outputs, ..config(Topology::Inline, 1) }, &plain), &day, Trader::default());
+    let found = replayed(&plain, config(Topology::Inline, 1), Trader::default());
+    assert_eq!(found, OutputCheckOutcome::OtherCores { recorded: 0, cores: 1 });
+}
+
+#[test]
+fn a_resumed_run_sends_and_records_nothing_twice() {
+    let scratch = tempdir().unwrap();
+    let day = generated(60_000, 100, 9);
+    for (topology, cores) in TOPOLOGIES {
+        let (_, whole) = run_day(config(topology, cores), &day, Trader::default());
+        for has_checkpoint in [false, true] {
+            let what = format!("{topology}-{cores}-{has_checkpoint}");
+            let directory = scratch.path().join(&what);
+            let at = |directory: &Path| recording(config(topology, cores), directory);
+            let (first, sent_first) = run_day(at(&directory), &day[..day.len() / 3], Trader::default());
+            if has_checkpoint {
+                make(&directory, Trader::default(), |_, _| ()).unwrap();
+            }
+            let (second, sent_second) = run_day(at(&directory), &day[..day.len() / 2], Trader::default());
+            let (third, sent_third) = run_day(at(&directory), &day, Trader::default());
+            let journal = third.journal.as_ref().unwrap();
+            // How many outputs each of several cores had sent is in no checkpoint.
+            assert_eq!(journal.checkpoint_sequence.is_some(), has_checkpoint && cores == 1, "{what}");
+            for core in 0..cores as usize {
+                let parts = [&sent_first[core][..], &sent_second[core][..], &sent_third[core][..]];
+                assert!(parts.iter().all(|part| part.len() > 50), "{what}");
+                assert_eq!(parts.concat(), whole[core], "{what}, core {core}: what a gateway sees");
+                assert_eq!(recorded(&directory, core as u16), whole[core], "{what}, core {core}");
+                let [one, two, three] = [&first, &second, &third].map(|outcome| outcome.outputs[core].clone());
+                assert_eq!((one.repeated, three.last.get()), (0, whole[core].len() as u64));
+                let before =
+                    if third.journal.as_ref().unwrap().checkpoint_sequence.is_some() { one.last.get() } else { 0 };
+                assert_eq!(
+                    (two.repeated, three.repeated),
+                    (one.last.get() - before, two.last.get() - before),
+                    "{what}"
+                );
+            }
+            assert!(verify(&directory, |_| ()).unwrap().is_intact());
+            assert!(replayed(&directory, config(topology, cores), Trader::default()).is_same());
+            assert_eq!(third.strategy[0].last, third.outputs[0].last);
+        }
+    }
+}
+
+#[test]
+fn a_strategy_that_sent_something_else_does_not_go_on() {
+    let scratch = tempdir().unwrap();
+    let day = generated(60_000, 100, 9);
+    for (topology, has_checkpoint) in
+        [(Topology::Inline, false), (Topology::Inline, true), (Topology::Pipelined, false), (Topology::Pipelined, true)]
+    {
+        let directory = scratch.path().join(format!("{topology}-{has_checkpoint}"));
+        let at = || recording(config(topology, 1), &directory);
+        let (first, _) = run_day(at(), &day[..day.len() / 4], Trader::default());
+        if has_checkpoint {
+            make(&directory, Trader::default(), |_, _| ()).unwrap();
+        }
+        let (second, _) = run_day(at(), &day[..day.len() / 2], Trader::default());
+        let before = recorded(&directory, 0);
+        let (known, last) = (first.outputs[0].last.get(), second.outputs[0].last.get());
+        let others = [
+            Trader { differs_at: Some(known + 5), ..Trader::default() },
+            Trader { leaves_out: Some(known + 5), ..Trader::default() },
+        ];
+        for other in others {
+            // Not the whole day: its inputs may be recorded before the strategy departs.
+            let told = match run(&at(), day_of(&day[..day.len() / 2]), other) {
+                Err(error) => error.to_string(),
+                Ok(outcome) => {
+                    assert!(!outcome.is_good() && outcome.outputs[0].last.get() < last);
+                    outcome.journal.unwrap().error.unwrap()
+                }
+            };
+            let number = format!("output {} of book core 0", known + 5);
+            assert!(told.contains("does not belong to this strategy") && told.contains(&number), "{told}");
+            assert_eq!(recorded(&directory, 0), before, "nothing was recorded");
+        }
+        // It sends less than it did, and only the end shows it.
+        let fewer = Trader { leaves_out: Some(last), ..Trader::default() };
+        let outcome = run(&at(), day_of(&day[..day.len() / 2]), fewer).unwrap();
+        let told = outcome.journal.as_ref().and_then(|journal| journal.error.clone()).unwrap_or_default();
+        assert!(!outcome.is_good() && told.contains(&format!("output {last} of book core 0")), "{told}");
+        // The right one goes on.
+        run_day(at(), &day, Trader::default());
+    }
+    // Outputs of more cores than the run has.
+    let directory = scratch.path().join("sharded");
+    run_day(recording(config(Topology::Sharded, 3), &directory), &day[..day.len() / 2], Trader::default());
+    let error = run(&recording(config(Topology::Inline, 1), &directory), day_of(&day), Trader::default()).unwrap_err();
+    assert!(error.to_string().contains("outputs of 3 book cores"), "{error}");
+}
+
+/// What an earlier run sent and did not record is recorded when the journal is resumed, and shown to nobody.
+#[test]
+fn outputs_that_no_journal_has_are_recorded_when_it_is_resumed() {
+    let scratch = tempdir().unwrap();
+    let day = generated(60_000, 100, 9);
+    let (_, whole) = run_day(config(Topology::Inline, 1), &day, Trader::default());
+    for topology in [Topology::Inline, Topology::Pipelined] {
+        let directory = scratch.path().join(topology.to_string());
+        let unrecorded = Config { outputs: None, ..config(topology, 1) };
+        let (first, _) = run_day(recording(unrecorded, &directory), &day[..day.len() / 3], Trader::default());
+        make(&directory, Trader::default(), |_, _| ()).unwrap();
+        assert_eq!(recorded(&directory, 0), []);
+        let (second, sent) = run_day(recording(config(topology, 1), &directory), &day, Trader::default());
+        assert_eq!(second.journal.as_ref().unwrap().checkpoint_sequence, None, "its outputs are in no journal");
+        assert_eq!(recorded(&directory, 0), whole[0]);
+        assert_eq!(sent[0], whole[0][first.outputs[0].last.get() as usize..]);
+    }
+    // The same in the tail behind a checkpoint that was made before any output.
+    let directory = scratch.path().join("tail");
+    let begun = &day[..day.len() / 60];
+    run_day(recording(config(Topology::Inline, 1), &directory), begun, Trader::default());
+    let sent = recorded(&directory, 0).len();
+    make(&directory, Trader::default(), |_, _| ()).unwrap();
+    let unrecorded = Config { outputs: None, ..config(Topology::Inline, 1) };
+    let (second, _) = run_day(recording(unrecorded, &directory), &day[..day.len() / 2], Trader::default());
+    assert!(second.outputs[0].last.get() as usize > sent + 100 && recorded(&directory, 0).len() == sent);
+    let (third, seen) = run_day(recording(config(Topology::Inline, 1), &directory), &day, Trader::default());
+    assert!(third.journal.as_ref().unwrap().checkpoint_sequence.is_some());
+    assert_eq!(recorded(&directory, 0), whole[0]);
+    assert_eq!(seen[0], whole[0][second.outputs[0].last.get() as usize..]);
+}
+
+/// A checkpoint that was made without the strategy says nothing of its outputs, or the wrong thing.
+#[test]
+fn a_checkpoint_that_does_not_know_the_outputs_is_passed_over() {
+    let scratch = tempdir().unwrap();
+    let day = generated(60_000, 100, 9);
+    let directory = scratch.path().join("journal");
+    let at = || recording(config(Topology::Inline, 1), &directory);
+    run_day(at(), &day[..day.len() / 3], Trader::default());
+    make(&directory, NoStrategy, |_, _| ()).unwrap();
+    let (outcome, _) = run_day(at(), &day, Trader::default());
+    assert_eq!(outcome.journal.unwrap().checkpoint_sequence, None);
+    let notices = &outcome.machine.notices;
+    assert!(notices.iter().any(|notice| notice.contains("its strategy had sent 0 outputs")), "{notices:?}");
+}
