@@ -11,7 +11,7 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use tickcore_book::Event;
+use tickcore_book::{Event, Sequence};
 
 /// Size of a page, and the alignment of every block.
 pub(crate) const PAGE_BYTES: usize = 4096;
@@ -126,19 +126,6 @@ impl Block {
         unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
     }
 
-    /// Asks for the cache line of a record that is written later, as one to be changed. Any number will do.
-    #[inline]
-    pub(crate) fn prefetch_for_writing(&self, record: usize) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let line = self.start.as_ptr().wrapping_add(record * size_of::<Record>());
-            // SAFETY: a prefetch changes nothing but caches and faults on no address; processors without it do nothing.
-            unsafe { core::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags)) };
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = record;
-    }
-
     /// Its bytes as records, to be changed.
     #[inline]
     pub(crate) fn records_mut(&mut self) -> &mut [Record] {
@@ -148,24 +135,55 @@ impl Block {
     }
 }
 
-/// The event, read field by field. A copy by wide registers of what was just written in narrower pieces, as a new event is,
-/// has to wait until these have left for the cache: that is most of what an append costs.
+/// Writes a record past the caches, where the processor can.
+///
+/// The disk's side has read the line since it was written last, from another core. A usual store would fetch it first, only to
+/// overwrite all of it. [`finish_writes`] is to come before anybody else may look at it; this thread sees it at once.
 #[inline]
-pub(crate) fn copy_by_fields(event: &Event) -> Event {
-    // SAFETY: each pointer comes from a reference to the field. Volatile, or the compiler makes one wide copy of all.
-    unsafe {
-        Event {
-            exchange_time: (&raw const event.exchange_time).read_volatile(),
-            receive_time: (&raw const event.receive_time).read_volatile(),
-            order_id: (&raw const event.order_id).read_volatile(),
-            reference: (&raw const event.reference).read_volatile(),
-            price: (&raw const event.price).read_volatile(),
-            quantity: (&raw const event.quantity).read_volatile(),
-            instrument: (&raw const event.instrument).read_volatile(),
-            kind_number: (&raw const event.kind_number).read_volatile(),
-            side_number: (&raw const event.side_number).read_volatile(),
-            flags: (&raw const event.flags).read_volatile(),
+pub(crate) fn write_past_caches(place: &mut Record, sequence: Sequence, event: &Event) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_mm_set_epi64x, _mm_stream_si128};
+        const { assert!(size_of::<Event>() == 56 && align_of::<Record>() == 64) };
+        // The event is read as it was most likely made, in words and the small fields of the last one: a wide load of what was
+        // just written in narrower pieces has to wait until these have left for the cache.
+        let words: *const i64 = core::ptr::from_ref(event).cast();
+        // SAFETY: an event is seven words of 8 bytes without padding, so the first six are there, aligned. Volatile, or the
+        // compiler makes wide loads of them.
+        let word = |number: usize| unsafe { words.add(number).read_volatile() };
+        // SAFETY: each pointer comes from a reference to the field.
+        let (instrument, kind, side, flags) = unsafe {
+            (
+                (&raw const event.instrument).read_volatile(),
+                (&raw const event.kind_number).read_volatile(),
+                (&raw const event.side_number).read_volatile(),
+                (&raw const event.flags).read_volatile(),
+            )
+        };
+        let last = u64::from(instrument.0) | u64::from(kind) << 32 | u64::from(side) << 40 | u64::from(flags.0) << 48;
+        let to = core::ptr::from_mut(place).cast();
+        // SAFETY: a record is 64 bytes at a multiple of 64, by its type, and borrowed here to be changed: these are its four
+        // quarters. SSE2 is part of every x86-64.
+        unsafe {
+            _mm_stream_si128(to, _mm_set_epi64x(word(0), sequence.0 as i64));
+            _mm_stream_si128(to.add(1), _mm_set_epi64x(word(2), word(1)));
+            _mm_stream_si128(to.add(2), _mm_set_epi64x(word(4), word(3)));
+            _mm_stream_si128(to.add(3), _mm_set_epi64x(last as i64, word(5)));
         }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        *place = Record { sequence, event: *event };
+    }
+}
+
+/// What was written past the caches is in memory before anything that this thread stores later.
+#[inline]
+pub(crate) fn finish_writes() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a fence changes nothing; SSE is part of every x86-64.
+    unsafe {
+        core::arch::x86_64::_mm_sfence();
     }
 }
 
@@ -199,7 +217,7 @@ impl SharedPage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tickcore_book::Sequence;
+    use tickcore_book::{Flags, InstrumentId, Kind, OrderId, Price, Quantity, Side, TimestampNs};
 
     #[test]
     fn blocks_of_a_pool_are_aligned_zeroed_and_apart() {
@@ -221,5 +239,23 @@ mod tests {
         last.records_mut()[63].sequence = Sequence(9);
         assert_eq!(last.bytes()[63 * 64], 9);
         assert_eq!(last.records_mut().len(), 64);
+    }
+
+    #[test]
+    fn a_record_written_past_the_caches_is_the_event() {
+        let mut block = Block::new(4 * PAGE_BYTES).unwrap();
+        let mut event = Event::new(Kind::Replace, InstrumentId(0x8765_4321), TimestampNs(u64::MAX - 1));
+        event.receive_time = TimestampNs(0x0102_0304_0506_0708);
+        (event.order_id, event.reference) = (OrderId(1 << 63 | 5), 0xFEDC_BA98_7654_3210);
+        (event.price, event.quantity) = (Price(-1_234_567_890_123), Quantity(u64::MAX));
+        (event.side_number, event.flags) = (Side::Ask as u8, Flags(0xA55A));
+        let count = block.records_mut().len();
+        for place in 0..count {
+            write_past_caches(&mut block.records_mut()[place], Sequence(place as u64 + 1), &event);
+        }
+        finish_writes();
+        for (place, record) in block.records_mut().iter().enumerate() {
+            assert_eq!((record.sequence, record.event), (Sequence(place as u64 + 1), event));
+        }
     }
 }

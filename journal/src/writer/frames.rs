@@ -9,7 +9,7 @@ use crate::format::{
 };
 use crate::index::IndexEntry;
 use crate::mark::FrameMarks;
-use crate::memory::Block;
+use crate::memory::{Block, finish_writes};
 use crate::storage::{FileSlot, Operation, Token};
 use crate::walk::Positions;
 use std::io;
@@ -246,6 +246,7 @@ impl Writer {
         }
         .seal();
         block.bytes_mut()[..FRAME_HEADER_BYTES].copy_from_slice(header.as_bytes());
+        finish_writes();
         self.stats.frame_count += 1;
         self.stats.record_count += record_count as u64;
         self.stats.frame_bytes += frame_bytes as u64;

@@ -1,17 +1,15 @@
 //! The streams of a writer: the inputs, and the outputs of each core, each with an open frame and numbers of its own.
 
 use super::{AppendError, Writer};
-use crate::format::{FRAME_HEADER_RECORDS, RECORD_BYTES, Record};
+use crate::format::{FRAME_HEADER_RECORDS, RECORD_BYTES};
 use crate::mark::FrameMark;
-use crate::memory::{Block, copy_by_fields};
+use crate::memory::{Block, write_past_caches};
 use crate::options::Watermarks;
 use crate::stream::{INPUT_STREAM, OutputEnds};
 use crate::walk::Position;
 use std::time::Duration;
 use tickcore_book::{Event, Sequence};
 
-/// How far ahead of an append lines of the staging are asked for: the disk has read them since they were written last.
-const PREFETCH_RECORDS: usize = 16;
 /// An open frame is closed for a mark that it has no room for when it is at least this part of a full one.
 const CLOSED_FOR_MARK_PART: u32 = 4;
 
@@ -71,9 +69,8 @@ impl WriterStream {
             && let Some(open) = &mut self.open
             && let Some(record) = open.block.records_mut().get_mut(open.position)
         {
-            *record = Record { sequence, event: copy_by_fields(event) };
+            write_past_caches(record, sequence, event);
             open.position += 1;
-            open.block.prefetch_for_writing(open.position + PREFETCH_RECORDS);
             self.next_sequence += 1;
             return true;
         }
@@ -141,7 +138,7 @@ impl Writer {
         }
         let Some(mut block) = self.pool.take() else { return Err(AppendError::Full) };
         self.close_frame(index);
-        block.records_mut()[FRAME_HEADER_RECORDS] = Record { sequence, event: *event };
+        write_past_caches(&mut block.records_mut()[FRAME_HEADER_RECORDS], sequence, event);
         let others_placed = self.others_placed(index);
         let stream = self.stream_mut(index);
         stream.open = Some(OpenFrame { block, position: FRAME_HEADER_RECORDS + 1, others_placed });
