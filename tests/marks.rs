@@ -111,7 +111,7 @@ fn every_frame_says_where_its_records_come_from() {
     }
     // A journal as the source: its records' numbers. And a run that goes on where it stopped.
     let (first, copy) = (scratch.path().join("inline-max"), scratch.path().join("copy"));
-    let source = || Inputs::open(&[first.clone()], None).unwrap();
+    let source = || Inputs::open(std::slice::from_ref(&first), None).unwrap();
     let mut resumed = journaled(config(Topology::Pipelined), &copy);
     let third = TimestampNs(11 * 3_600 * 1_000_000_000);
     let begun = engine::run(&Config { to: third, ..resumed.clone() }, source(), NoStrategy).unwrap();
