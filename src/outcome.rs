@@ -230,7 +230,7 @@ pub struct Outcome<R, S> {
     pub books: BooksOutcome,
     /// What became of the strategies' outputs, by book core.
     pub outputs: Vec<CoreOutputs>,
-    /// How they compare with the recorded ones, where that was asked for.
+    /// How they compare with the recorded ones, where that was asked for. A difference is told here alone.
     pub output_check: Option<OutputCheckOutcome>,
     /// Receive times that could not be counted from; `None` when the source is not live.
     pub live: Option<LiveOutcome>,

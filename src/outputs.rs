@@ -35,8 +35,10 @@
 //!   then was sent before, as far as anybody can know; no [`OutputReader`] shows it again.
 //!
 //! # Costs
-//! Sending is a store of one line: about 5 ns as long as the reader keeps up. Without [`Config::outputs`](crate::engine::Config::outputs) there is no ring; what is
-//! sent is counted and goes nowhere, so that a strategy behaves alike in a replay.
+//! Sending is the store of a line: on a 2-core virtual server 4 ns where nobody reads, 1 where there is no ring; beside a reader that
+//! takes every line as it comes 6 to 34, of which most is the line's way between the cores. Without
+//! [`Config::outputs`](crate::engine::Config::outputs) there is no ring; what is sent is counted and goes nowhere, so that a strategy
+//! behaves alike in a replay.
 
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};

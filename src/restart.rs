@@ -424,16 +424,18 @@ impl<S: Strategy> BookCore<'_, '_, S> {
     pub(crate) fn restore(&mut self, state: &SessionState<'_>) -> Result<(), SessionStateError> {
         let standing = &state.standing;
         match &self.share {
-            None => state.books.restore(&mut self.books)?,
+            None => state.books.restore(&mut self.books),
             Some(share) => {
                 // What every core counts is taken once when the cores are put together.
                 let unblamed = (!self.is_first).then_some(standing.common_anomalies);
-                state.books.restore_share(&mut self.books, |row| share.owns(row), unblamed)?;
+                state.books.restore_share(&mut self.books, |row| share.owns(row), unblamed)
             }
         }
+        .map_err(|error| state.of_books(error))?;
         if let Some(stream) = &mut self.stream {
             let share = self.share.as_ref();
-            stream.restore(state.chains, |row| share.is_none_or(|share| share.owns(row)))?;
+            let restored = stream.restore(state.chains, |row| share.is_none_or(|share| share.owns(row)));
+            restored.map_err(|error| state.of_chains(error))?;
         }
         if self.is_first {
             (self.crossed, self.locked) = (standing.crossed, standing.locked);

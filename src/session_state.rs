@@ -12,12 +12,16 @@
 //! | 96, 104, 112 | 8 each | bytes of the strategy's state, the chains and the books, which follow in this order |
 //! | 120 | 8 | number of the strategy's last output; in version 1 there was none, and what follows stood here |
 //!
+//! Errors count bytes from the start of the checkpoint's file, where this begins at byte 128.
+//!
 //! Chains and books are those of `tickcore-book`; the strategy's state is its own. Checksums are the journal's.
 
 use tickcore_book::{
     Anomaly, AnomalyCounts, Books, BooksState, Capacity, Sequence, StateError, StreamDigest, TimestampNs,
 };
 
+/// Where in the checkpoint's file this begins.
+const STATE_OFFSET: usize = tickcore_journal::CHECKPOINT_STATE_OFFSET;
 const MAGIC: [u8; 8] = *b"TCKENGIN";
 const VERSION: u32 = 2;
 /// Without outputs; still read.
@@ -34,13 +38,13 @@ const HEADER_BYTES_MIN: usize = 120;
 #[non_exhaustive]
 pub enum SessionStateError {
     /// It begins like no state of a session.
-    #[error("byte 0: it is no state of a session: it begins with {found:02x?}")]
+    #[error("byte {STATE_OFFSET}: it is no state of a session: it begins with {found:02x?}")]
     Magic {
         /// The first bytes.
         found: [u8; 8],
     },
     /// Another version wrote it.
-    #[error("byte 8: version {found} of the state of a session, {VERSION_MIN} to {VERSION} are known")]
+    #[error("byte {}: version {found} of the state of a session, {VERSION_MIN} to {VERSION} are known", STATE_OFFSET + 8)]
     Version {
         /// The version that is stated.
         found: u32,
@@ -48,7 +52,7 @@ pub enum SessionStateError {
     /// A number that cannot be, or a length that is not that of the bytes.
     #[error("byte {offset}: {found} is no {what} that can stand here")]
     Invalid {
-        /// Where it stands.
+        /// Where it stands in the file.
         offset: usize,
         /// What it was read as.
         what: &'static str,
@@ -57,7 +61,7 @@ pub enum SessionStateError {
     },
     /// The books or the chains in it.
     #[error("in its books or chains: {0}")]
-    Books(#[from] StateError),
+    Books(StateError),
 }
 
 /// What of a session stands beside its books.
@@ -81,6 +85,9 @@ pub(crate) struct SessionState<'b> {
     pub(crate) strategy: Option<&'b [u8]>,
     pub(crate) chains: &'b [u8],
     pub(crate) books: BooksState<'b>,
+    /// Where in the file chains and books begin.
+    chains_offset: usize,
+    books_offset: usize,
 }
 
 /// The state of a session as bytes. Allocates.
@@ -120,7 +127,7 @@ impl<'b> SessionState<'b> {
     /// Looks at the headers. Never panics, and allocates nothing.
     pub(crate) fn read(bytes: &'b [u8]) -> Result<Self, SessionStateError> {
         let found = bytes.len() as u64;
-        let too_short = SessionStateError::Invalid { offset: 0, what: "length", found };
+        let too_short = SessionStateError::Invalid { offset: STATE_OFFSET, what: "length", found };
         let Some(header) = bytes.first_chunk::<HEADER_BYTES_MIN>() else { return Err(too_short) };
         let half = |offset: usize| header[offset..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
         let word = |offset: usize| header[offset..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
@@ -136,9 +143,14 @@ impl<'b> SessionState<'b> {
         let behind_lengths =
             whole_header[HEADER_BYTES_MIN..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         let flags = half(12);
-        let invalid = |offset, what| SessionStateError::Invalid { offset, what, found: word(offset) };
+        let invalid =
+            |offset, what| SessionStateError::Invalid { offset: STATE_OFFSET + offset, what, found: word(offset) };
         if flags & !known_flags != 0 {
-            return Err(SessionStateError::Invalid { offset: 12, what: "set of flags", found: flags.into() });
+            return Err(SessionStateError::Invalid {
+                offset: STATE_OFFSET + 12,
+                what: "set of flags",
+                found: flags.into(),
+            });
         }
         let mut common_anomalies = AnomalyCounts::default();
         for (anomaly, offset) in Anomaly::ALL.into_iter().zip((48..).step_by(8)) {
@@ -157,11 +169,13 @@ impl<'b> SessionState<'b> {
         let has_strategy = flags & WITH_STRATEGY != 0;
         let has_outputs = flags & WITH_OUTPUTS != 0;
         if !has_outputs && behind_lengths != 0 {
-            return Err(SessionStateError::Invalid { offset: 120, what: "number of outputs", found: behind_lengths });
+            let offset = STATE_OFFSET + 120;
+            return Err(SessionStateError::Invalid { offset, what: "number of outputs", found: behind_lengths });
         }
         if !behind.is_empty() || (!has_strategy && !strategy.is_empty()) {
             return Err(invalid(if has_strategy { 112 } else { 96 }, "length"));
         }
+        let books_offset = STATE_OFFSET + bytes.len() - books.len();
         Ok(Self {
             standing: Standing {
                 sequence: Sequence(word(16)),
@@ -174,8 +188,20 @@ impl<'b> SessionState<'b> {
             },
             strategy: has_strategy.then_some(strategy),
             chains,
-            books: BooksState::read(books)?,
+            books: BooksState::read(books).map_err(|error| SessionStateError::Books(error.moved_by(books_offset)))?,
+            chains_offset: books_offset - chains.len(),
+            books_offset,
         })
+    }
+
+    /// What is wrong with the books.
+    pub(crate) fn of_books(&self, error: StateError) -> SessionStateError {
+        SessionStateError::Books(error.moved_by(self.books_offset))
+    }
+
+    /// What is wrong with the chains.
+    pub(crate) fn of_chains(&self, error: StateError) -> SessionStateError {
+        SessionStateError::Books(error.moved_by(self.chains_offset))
     }
 
     /// Maxima of the books.
@@ -243,6 +269,27 @@ mod tests {
         assert_eq!((read.standing, read.strategy), (standing, Some(&b"theirs"[..])));
         bytes[12] |= WITH_OUTPUTS as u8;
         assert!(SessionState::read(&bytes).is_err(), "a flag that it had not");
+    }
+
+    /// In the books, in the chains, and in what stands before them: each place is one of the checkpoint's file.
+    #[test]
+    fn errors_name_the_byte_of_the_file() {
+        let whole = bytes(&Standing::default(), None);
+        let books = whole.windows(8).rposition(|found| found == b"TCKBOOKS").expect("books");
+        let chains = whole.windows(8).position(|found| found == b"TCKCHAIN").expect("chains");
+        let message = |place: usize| {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 0xFF;
+            let read = SessionState::read(&bytes);
+            let restored = read.and_then(|read| {
+                StreamDigest::new(2).restore(read.chains, |_| true).map_err(|error| read.of_chains(error))
+            });
+            restored.expect_err("changed").to_string()
+        };
+        for place in [0, 8, 12, books, books + 8, chains, chains + 8] {
+            let (message, expected) = (message(place), format!("byte {}: ", STATE_OFFSET + place));
+            assert!(message.contains(&expected), "{message}, not {expected}");
+        }
     }
 
     proptest! {

@@ -6,9 +6,13 @@ mod common;
 use common::day::generated;
 use common::journal::journaled;
 use common::trader::{Gateway, Outputs, Trader};
+use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 use tempfile::tempdir;
+use tickcore::OnFailure;
 use tickcore::book::{Capacity, Sequence};
 use tickcore::checkpoint::make;
 use tickcore::engine::{self, Config, EngineError};
@@ -18,6 +22,7 @@ use tickcore::journal::{Capacities, Reader, Stream, verify};
 use tickcore::outcome::Outcome;
 use tickcore::output_check::{OutputCheck, OutputCheckOutcome, OutputDifference};
 use tickcore::outputs::{OutputConfig, cause_of};
+use tickcore::pace::Pace;
 use tickcore::pin::Cores;
 use tickcore::shards::ShardMap;
 use tickcore::strategy::NoStrategy;
@@ -285,6 +290,39 @@ fn outputs_that_no_journal_has_are_recorded_when_it_is_resumed() {
     assert!(third.journal.as_ref().unwrap().checkpoint_sequence.is_some());
     assert_eq!(recorded(&directory, 0), whole[0]);
     assert_eq!(seen[0], whole[0][second.outputs[0].last.get() as usize..]);
+}
+
+/// A journal that failed holds up no output: a ring of few lines would be full soon.
+#[test]
+fn a_journal_that_fails_lets_go_of_the_output_rings() {
+    let scratch = tempdir().unwrap();
+    let day = generated(120_000, 100, 9);
+    let (whole, sent) = run_day(config(Topology::Inline, 1), &day, Trader::default());
+    let directory = scratch.path().join("journal");
+    let outputs = Some(OutputConfig { lines: 1 << 10, ..OutputConfig::default() });
+    let mut config = recording(config(Topology::Pipelined, 1), &directory);
+    (config.outputs, config.pace) = (outputs, Pace::EventsPerSecond(100_000));
+    let journal = config.journal.as_mut().unwrap();
+    journal.options.segment_bytes = 1 << 20;
+    journal.policy.on_failure = OnFailure::CarryOn;
+    // A segment of this number has no place.
+    let obstacle = directory.join("segment-000005.tcj");
+    let outcome = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !directory.join("segment-000001.tcj").exists() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            fs::create_dir(&obstacle).unwrap();
+        });
+        run(&config, day_of(&day), Trader::default()).unwrap()
+    });
+    assert!(outcome.is_unjournaled, "{:?}", outcome.journal);
+    let found = &outcome.outputs[0];
+    assert_eq!((found.sent, found.refused), (whole.outputs[0].sent, 0));
+    fs::remove_dir(&obstacle).unwrap();
+    let recorded = recorded(&directory, 0);
+    assert!(recorded.len() > 100 && recorded.len() + (1 << 10) < sent[0].len(), "{}", recorded.len());
+    assert_eq!(recorded, sent[0][..recorded.len()], "what was recorded is a beginning");
 }
 
 /// A checkpoint that was made without the strategy says nothing of its outputs, or the wrong thing.
