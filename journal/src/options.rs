@@ -117,7 +117,7 @@ impl Retention {
 pub struct Options {
     /// Length of a segment's file, at least a header, one frame and a footer. Default 256 MiB.
     pub segment_bytes: u64,
-    /// Length of the largest frame, and of one staging block: a multiple of 4096. Default 256 KiB.
+    /// Length of the largest frame, and of one staging block: a multiple of 4096. Default 512 KiB.
     pub frame_bytes: u32,
     /// Memory for records on their way to the disk, touched when the writer is made. Default 256 MiB.
     pub staging_bytes: usize,
@@ -173,7 +173,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             segment_bytes: 256 << 20,
-            frame_bytes: 256 << 10,
+            frame_bytes: 512 << 10,
             staging_bytes: 256 << 20,
             registered_bytes: REGISTERED_BYTES_MAX,
             writes_in_flight: 8,

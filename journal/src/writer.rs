@@ -16,7 +16,7 @@
 //! - After a failed write or sync nothing is submitted any more and the watermarks stand still.
 //!
 //! Appending and polling do not allocate. Worst case of `append`: taking the next block, about 20 ns. Worst case of
-//! `poll` with io_uring: checksums of as many full frames as may be in flight, about 5 µs each.
+//! `poll` with io_uring: checksums of as many full frames as may be in flight, about 10 µs each.
 
 mod change;
 mod frames;
