@@ -154,6 +154,22 @@ fn a_reader_follows_outputs() {
     assert!(!reader.is_writer_running());
 }
 
+/// Outputs that a resumed writer does not take are there all the same.
+#[test]
+fn a_reader_follows_outputs_that_the_writer_does_not_take() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(directory.path(), with_outputs(2), metadata()).unwrap();
+    append_outputs(&mut writer, 1, 30);
+    writer.finish().unwrap();
+    let (writer, _) = Writer::resume(directory.path(), options()).unwrap();
+    let mut reader = Reader::open_stream(directory.path(), Stream::outputs_of(1)).unwrap();
+    reader.follow().unwrap();
+    assert!(reader.is_writer_running());
+    assert_eq!(reader.next_batch().unwrap().map(<[_]>::len), Some(30));
+    assert_eq!(reader.next_batch().unwrap(), None);
+    writer.finish().unwrap();
+}
+
 /// A frame that was durable is lost, and the only one behind it is of another stream, whose own numbers say nothing of it.
 #[test]
 fn a_lost_frame_is_damage_to_whatever_stream_comes_behind() {
