@@ -4,10 +4,11 @@ mod common;
 
 use common::{append, append_outputs, event, metadata, options, output, read_back};
 use std::path::Path;
+use std::time::{Duration, Instant};
 use tickcore_book::Sequence;
 use tickcore_journal::{
-    AppendError, Fault, Mark, OpenError, Options, Reader, RecoverError, Start, Stream, StreamInfo, Tail, Writer, info,
-    recover, verify,
+    AppendError, Fault, Helper, Mark, OpenError, Options, ReadError, Reader, RecoverError, Retention, Start, Stream,
+    StreamInfo, Tail, Writer, info, recover, verify,
 };
 
 fn with_outputs(count: u16) -> Options {
@@ -152,6 +153,63 @@ fn a_reader_follows_outputs() {
     writer.finish().unwrap();
     assert_eq!(reader.next_batch().unwrap(), None);
     assert!(!reader.is_writer_running());
+}
+
+/// Readers of a core that sends seldom stay where it last did. That retention lets the inputs beside it go is no loss to them, and
+/// one that did lose something is told so. Files go, or are used again.
+#[test]
+fn a_reader_of_a_quiet_core_outlives_the_segment_that_it_read_last() {
+    for with_helper in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let (helper, handle) = Helper::new(1 << 30, None);
+        let thread = std::thread::spawn(|| helper.run());
+        let retention = Retention { segments_max: Some(2), ..Retention::default() };
+        let kept = Options { helper: with_helper.then_some(handle), retention, ..with_outputs(2) };
+        let mut writer = Writer::create(path, kept, metadata()).unwrap();
+        let open = || {
+            let mut reader = Reader::open_stream(path, Stream::outputs_of(0)).unwrap();
+            reader.follow().unwrap();
+            reader
+        };
+        let mut late = open();
+        append_outputs(&mut writer, 0, 5);
+        writer.flush().unwrap();
+        let mut early = open();
+        assert_eq!(early.next_batch().unwrap().map(<[_]>::len), Some(5));
+        while writer.stats().segment_count < 3 {
+            append(&mut writer, 100);
+            writer.flush().unwrap();
+        }
+        // This one knows of segments behind the first.
+        let mut knowing = open();
+        assert_eq!(knowing.next_batch().unwrap().map(<[_]>::len), Some(5));
+        let start = Instant::now();
+        while common::segments(path).iter().any(|name| name.as_str() < "segment-000006.tcj") {
+            append(&mut writer, 100);
+            writer.flush().unwrap();
+            assert!(start.elapsed() < Duration::from_secs(20), "{:?}", writer.warning());
+        }
+        for reader in [&mut early, &mut knowing] {
+            assert_eq!(reader.next_batch().unwrap(), None);
+        }
+        append_outputs(&mut writer, 0, 1);
+        writer.flush().unwrap();
+        for reader in [&mut early, &mut knowing] {
+            let found = reader.next_batch().unwrap().unwrap();
+            assert_eq!((found.len(), found[0].sequence, found[0].event), (1, Sequence(6), output(0, 6)));
+        }
+        let lost = late.next_batch().map(|found| found.map(<[_]>::len));
+        let is_told = matches!(lost, Err(ReadError::Released { sequence: Sequence(1), first: Sequence(6) }));
+        // A file that was not used again yet can still be read by who had it open.
+        assert!(is_told || matches!(lost, Ok(Some(5))), "{lost:?}");
+        writer.finish().unwrap();
+        thread.join().unwrap();
+        for reader in [&mut early, &mut knowing] {
+            assert_eq!(reader.next_batch().unwrap(), None);
+            assert_eq!(reader.tail(), &Tail::Sealed);
+        }
+    }
 }
 
 /// Outputs that a resumed writer does not take are there all the same.
