@@ -10,7 +10,7 @@ use crate::medium::{Access, Medium, MediumFile};
 use crate::memory::Block;
 use crate::released::{RELEASED_FILE, Released};
 use crate::stream::INPUT_STREAM;
-use crate::walk::Position;
+use crate::walk::{Position, Positions};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
@@ -143,6 +143,13 @@ impl Catalog {
         if sequence.0 >= position.next_sequence { Err(Fault::BehindCheckpoint { sequence }) } else { Ok(()) }
     }
 
+    /// Where the first segment must begin. Where retention released others, nobody but its own header says so of outputs.
+    pub(crate) fn begin(&self) -> Positions {
+        let (number, inputs) = self.first;
+        let stated = self.segments.first().filter(|_| number > 1).map(|first| first.header.outputs);
+        Positions { inputs, outputs: stated.unwrap_or_default() }
+    }
+
     /// As [`Catalog::load`], for those who cannot go on with damage or with nothing.
     pub(crate) fn load_whole(medium: &Arc<dyn Medium>) -> Result<Self, OpenError> {
         let mut catalog = Self::load(medium)?;
@@ -226,7 +233,8 @@ fn identify_once(medium: &dyn Medium, file: &str) -> io::Result<Identified> {
     // A header is durable before anything is written behind it. So a file that nobody came to use has nothing there, and
     // whatever has is damage, or of a version that this one does not know; neither may ever be removed.
     let rest = window.survey(BLOCK_BYTES, None)?;
-    let is_unused = rest.end == BLOCK_BYTES && !matches!(fault, Fault::Unsupported { .. });
+    let is_other = matches!(fault, Fault::Unsupported { .. } | Fault::Number { .. });
+    let is_unused = rest.end == BLOCK_BYTES && !is_other;
     Ok(match rest.first {
         None if is_unused => Identified::Unused,
         first => {
@@ -501,5 +509,38 @@ impl Window {
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
         let found = self.file.next_data(offset)?;
         Ok(found.map(|found| (found & !(WRITE_UNIT_BYTES - 1)).max(offset)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::medium::DirectoryMedium;
+    use crate::options::{Backend, Metadata, Options};
+    use crate::{Reader, Writer, recover, verify};
+    use tickcore_book::Event;
+    use zerocopy::IntoBytes;
+
+    /// A header that is whole in itself, and says that 99 outputs were before a journal's first segment.
+    #[test]
+    fn outputs_before_the_first_segment_are_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let options = Options { backend: Backend::Portable, staging_bytes: 32 << 20, ..Options::default() };
+        let mut writer = Writer::create(path, options, Metadata::default()).unwrap();
+        writer.append(Sequence(1), &Event::default()).unwrap();
+        writer.flush().unwrap();
+        drop(writer);
+        assert!(verify(path, |_| ()).unwrap().is_intact(), "the control");
+        let catalog = Catalog::load(&DirectoryMedium::at(path)).unwrap();
+        let Segment { file, mut header, .. } = catalog.segments[0].clone();
+        header.outputs.set(1, Position { next_sequence: 100, chain: 7 });
+        let opened = std::fs::OpenOptions::new().write(true).open(path.join(file)).unwrap();
+        opened.write_all_at(header.seal().as_bytes(), 0).unwrap();
+        let report = verify(path, |_| ()).unwrap();
+        assert!(matches!(report.damages[..], [Damage { fault: Fault::OutputsBroken { .. }, .. }]), "{report:?}");
+        let refused = Reader::open(path).map(|_| ());
+        assert!(matches!(refused, Err(OpenError::Damaged(Damage { fault: Fault::OutputsBroken { .. }, .. }))));
+        assert!(recover(path).is_err());
     }
 }

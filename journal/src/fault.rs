@@ -43,6 +43,12 @@ pub enum Fault {
         /// The length that is stated.
         found: u64,
     },
+    /// A number of a record, segment or epoch that no journal reaches.
+    #[error("the number {found} cannot be")]
+    Number {
+        /// The number that is stated.
+        found: u64,
+    },
     /// The bytes belong to another journal.
     #[error("this belongs to journal {found}")]
     OtherJournal {

@@ -16,7 +16,7 @@ use crate::options::Metadata;
 use crate::seek::{Start, find_segment, skip_by_index};
 use crate::status::{Status, WriterState};
 use crate::stream::Stream;
-use crate::walk::{Position, Positions, Step, Verdict, Walk, judge};
+use crate::walk::{Positions, Step, Verdict, Walk, judge};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -122,10 +122,10 @@ impl Reader {
     pub(crate) fn open_on(medium: &Arc<dyn Medium>, stream: Stream, start: Start) -> Result<Self, OpenError> {
         let catalog = Catalog::load_whole(medium)?;
         let header = catalog.segments[0].header;
-        let (_, first) = catalog.first;
-        if let Err(fault) = first.check(Position::of_header(&header)) {
+        let begin = catalog.begin();
+        if let Err(fault) = begin.check(&Positions::of_header(&header)) {
             let file = catalog.segments[0].file.clone();
-            return Err(Damage { file, offset: 0, sequence: Sequence(first.next_sequence), fault }.into());
+            return Err(Damage { file, offset: 0, sequence: Sequence(begin.inputs.next_sequence), fault }.into());
         }
         let metadata = Metadata::from_header(&header);
         let index = find_segment(&catalog, stream, start);
