@@ -204,6 +204,7 @@ struct DamagedFile {
     number: u64,
     /// Of all frames in it.
     highest_number: Option<u64>,
+    /// Of the first frame of inputs in it, 0 if there is none.
     first_sequence: u64,
 }
 
@@ -238,8 +239,8 @@ fn identify_once(medium: &dyn Medium, file: &str) -> io::Result<Identified> {
     Ok(match rest.first {
         None if is_unused => Identified::Unused,
         first => {
-            let number = first.map_or(0, |(identity, _)| identity.number);
-            let first_sequence = first.map_or(0, |(_, sequence)| sequence);
+            let number = first.map_or(0, |identity| identity.number);
+            let first_sequence = rest.first_sequence.unwrap_or(0);
             let highest_number = rest.highest_number;
             Identified::Damaged(DamagedFile { fault, number, highest_number, first_sequence })
         }
@@ -364,8 +365,10 @@ pub(crate) struct Survey {
     pub(crate) durable: u64,
     /// The furthest place up to which one of them says that all streams were.
     pub(crate) durable_place: Place,
-    /// The segment and first sequence that the first of them names.
-    pub(crate) first: Option<(SegmentIdentity, u64)>,
+    /// The segment that the first of them names.
+    pub(crate) first: Option<SegmentIdentity>,
+    /// The first sequence of the inputs that one of them names.
+    pub(crate) first_sequence: Option<u64>,
     /// The highest number of a segment that any of them names.
     pub(crate) highest_number: Option<u64>,
     /// Where the first of them stands.
@@ -482,12 +485,14 @@ impl Window {
                 Ok(frame) => {
                     let identity =
                         SegmentIdentity { journal: frame.journal, epoch: frame.epoch, number: frame.segment };
-                    let durable = if frame.stream == INPUT_STREAM { frame.durable_sequence } else { 0 };
-                    Some((identity, frame.offset, frame.first_sequence, durable, frame.durable_place(), 1))
+                    let inputs = Some(&frame).filter(|frame| frame.stream == INPUT_STREAM);
+                    let first_sequence = inputs.map(|frame| frame.first_sequence);
+                    let durable = inputs.map_or(0, |frame| frame.durable_sequence);
+                    Some((identity, frame.offset, first_sequence, durable, frame.durable_place(), 1))
                 }
                 Err(_) => SegmentFooter::read(unit).ok().map(|footer| {
                     let (identity, place) = (footer.identity(), footer.durable_place());
-                    (identity, footer.offset, footer.first_sequence, footer.last_sequence, place, 0)
+                    (identity, footer.offset, Some(footer.first_sequence), footer.last_sequence, place, 0)
                 }),
             };
             if let Some((identity, stated_offset, first_sequence, durable, durable_place, frame_count)) = found
@@ -496,7 +501,8 @@ impl Window {
                 survey.frame_count += frame_count;
                 survey.durable = survey.durable.max(durable);
                 survey.durable_place = survey.durable_place.max(durable_place);
-                survey.first.get_or_insert((identity, first_sequence));
+                survey.first.get_or_insert(identity);
+                survey.first_sequence = survey.first_sequence.or(first_sequence);
                 survey.highest_number = survey.highest_number.max(Some(identity.number));
                 survey.first_offset.get_or_insert(at);
             }

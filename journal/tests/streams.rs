@@ -269,6 +269,28 @@ fn a_lost_frame_is_damage_to_whatever_stream_comes_behind() {
     }
 }
 
+/// The place of damage is told by inputs, where outputs come first too.
+#[test]
+fn a_damaged_header_is_told_of_with_the_first_input_behind_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(directory.path(), with_outputs(1), metadata()).unwrap();
+    append_outputs(&mut writer, 0, 30);
+    append(&mut writer, 5);
+    writer.finish().unwrap();
+    let (mut writer, _) = Writer::resume(directory.path(), with_outputs(1)).unwrap();
+    append_outputs(&mut writer, 0, 1);
+    writer.flush().unwrap();
+    append(&mut writer, 1);
+    writer.flush().unwrap();
+    drop(writer);
+    let path = directory.path().join("segment-000002.tcj");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let report = verify(directory.path(), |_| ()).unwrap();
+    assert_eq!((report.damages.len(), report.damages[0].sequence), (1, Sequence(6)), "{:?}", report.damages);
+}
+
 /// The marks of all frames, each with the first record of its frame.
 fn marks(directory: &Path) -> Vec<(u64, Mark)> {
     let mut reader = Reader::open(directory).unwrap();
