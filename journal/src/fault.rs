@@ -49,6 +49,12 @@ pub enum Fault {
         /// The number that is stated.
         found: u64,
     },
+    /// A mark of a record that its frame does not have, or in a frame of outputs.
+    #[error("a mark names record {record} of its frame, which is none or an output")]
+    MarkOfNoRecord {
+        /// The record that is stated, from 0.
+        record: u32,
+    },
     /// The bytes belong to another journal.
     #[error("this belongs to journal {found}")]
     OtherJournal {

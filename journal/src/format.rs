@@ -364,7 +364,11 @@ impl FrameHeader {
             return Err(Fault::Length { found: u64::from(header.frame_bytes) });
         }
         check_numbers([header.first_sequence])?;
-        Ok(header)
+        let is_of_record = |mark: &FrameMark| header.stream == INPUT_STREAM && mark.record < header.record_count;
+        match header.marks[..header.mark_count as usize].iter().find(|mark| !is_of_record(mark)) {
+            Some(mark) => Err(Fault::MarkOfNoRecord { record: mark.record }),
+            None => Ok(header),
+        }
     }
 
     /// Refuses a header that belongs to another segment or to another place of this one.
@@ -515,6 +519,20 @@ mod tests {
             first_sequence: 1,
             ..FrameHeader::new_zeroed()
         }
+    }
+
+    #[test]
+    fn marks_are_of_inputs_in_their_frame() {
+        let with = |stream, record| {
+            let mut header = FrameHeader { stream, mark_count: 2, ..frame() };
+            header.marks[1].record = record;
+            // Not in use.
+            header.marks[2].record = 99;
+            FrameHeader::read(header.seal().as_bytes()).map(|_| ())
+        };
+        assert_eq!(with(INPUT_STREAM, 1), Ok(()));
+        assert_eq!(with(INPUT_STREAM, 2), Err(Fault::MarkOfNoRecord { record: 2 }));
+        assert_eq!(with(1, 1), Err(Fault::MarkOfNoRecord { record: 0 }));
     }
 
     #[test]
