@@ -10,7 +10,7 @@ use crate::medium::{Access, Medium, MediumFile};
 use crate::memory::Block;
 use crate::released::{RELEASED_FILE, Released};
 use crate::stream::INPUT_STREAM;
-use crate::walk::Position;
+use crate::walk::{Position, Positions};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
@@ -143,6 +143,13 @@ impl Catalog {
         if sequence.0 >= position.next_sequence { Err(Fault::BehindCheckpoint { sequence }) } else { Ok(()) }
     }
 
+    /// Where the first segment must begin. Where retention released others, nobody but its own header says so of outputs.
+    pub(crate) fn begin(&self) -> Positions {
+        let (number, inputs) = self.first;
+        let stated = self.segments.first().filter(|_| number > 1).map(|first| first.header.outputs);
+        Positions { inputs, outputs: stated.unwrap_or_default() }
+    }
+
     /// As [`Catalog::load`], for those who cannot go on with damage or with nothing.
     pub(crate) fn load_whole(medium: &Arc<dyn Medium>) -> Result<Self, OpenError> {
         let mut catalog = Self::load(medium)?;
@@ -197,6 +204,7 @@ struct DamagedFile {
     number: u64,
     /// Of all frames in it.
     highest_number: Option<u64>,
+    /// Of the first frame of inputs in it, 0 if there is none.
     first_sequence: u64,
 }
 
@@ -226,12 +234,13 @@ fn identify_once(medium: &dyn Medium, file: &str) -> io::Result<Identified> {
     // A header is durable before anything is written behind it. So a file that nobody came to use has nothing there, and
     // whatever has is damage, or of a version that this one does not know; neither may ever be removed.
     let rest = window.survey(BLOCK_BYTES, None)?;
-    let is_unused = rest.end == BLOCK_BYTES && !matches!(fault, Fault::Unsupported { .. });
+    let is_other = matches!(fault, Fault::Unsupported { .. } | Fault::Number { .. });
+    let is_unused = rest.end == BLOCK_BYTES && !is_other;
     Ok(match rest.first {
         None if is_unused => Identified::Unused,
         first => {
-            let number = first.map_or(0, |(identity, _)| identity.number);
-            let first_sequence = first.map_or(0, |(_, sequence)| sequence);
+            let number = first.map_or(0, |identity| identity.number);
+            let first_sequence = rest.first_sequence.unwrap_or(0);
             let highest_number = rest.highest_number;
             Identified::Damaged(DamagedFile { fault, number, highest_number, first_sequence })
         }
@@ -356,8 +365,10 @@ pub(crate) struct Survey {
     pub(crate) durable: u64,
     /// The furthest place up to which one of them says that all streams were.
     pub(crate) durable_place: Place,
-    /// The segment and first sequence that the first of them names.
-    pub(crate) first: Option<(SegmentIdentity, u64)>,
+    /// The segment that the first of them names.
+    pub(crate) first: Option<SegmentIdentity>,
+    /// The first sequence of the inputs that one of them names.
+    pub(crate) first_sequence: Option<u64>,
     /// The highest number of a segment that any of them names.
     pub(crate) highest_number: Option<u64>,
     /// Where the first of them stands.
@@ -474,12 +485,14 @@ impl Window {
                 Ok(frame) => {
                     let identity =
                         SegmentIdentity { journal: frame.journal, epoch: frame.epoch, number: frame.segment };
-                    let durable = if frame.stream == INPUT_STREAM { frame.durable_sequence } else { 0 };
-                    Some((identity, frame.offset, frame.first_sequence, durable, frame.durable_place(), 1))
+                    let inputs = Some(&frame).filter(|frame| frame.stream == INPUT_STREAM);
+                    let first_sequence = inputs.map(|frame| frame.first_sequence);
+                    let durable = inputs.map_or(0, |frame| frame.durable_sequence);
+                    Some((identity, frame.offset, first_sequence, durable, frame.durable_place(), 1))
                 }
                 Err(_) => SegmentFooter::read(unit).ok().map(|footer| {
                     let (identity, place) = (footer.identity(), footer.durable_place());
-                    (identity, footer.offset, footer.first_sequence, footer.last_sequence, place, 0)
+                    (identity, footer.offset, Some(footer.first_sequence), footer.last_sequence, place, 0)
                 }),
             };
             if let Some((identity, stated_offset, first_sequence, durable, durable_place, frame_count)) = found
@@ -488,7 +501,8 @@ impl Window {
                 survey.frame_count += frame_count;
                 survey.durable = survey.durable.max(durable);
                 survey.durable_place = survey.durable_place.max(durable_place);
-                survey.first.get_or_insert((identity, first_sequence));
+                survey.first.get_or_insert(identity);
+                survey.first_sequence = survey.first_sequence.or(first_sequence);
                 survey.highest_number = survey.highest_number.max(Some(identity.number));
                 survey.first_offset.get_or_insert(at);
             }
@@ -501,5 +515,38 @@ impl Window {
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
         let found = self.file.next_data(offset)?;
         Ok(found.map(|found| (found & !(WRITE_UNIT_BYTES - 1)).max(offset)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::medium::DirectoryMedium;
+    use crate::options::{Backend, Metadata, Options};
+    use crate::{Reader, Writer, recover, verify};
+    use tickcore_book::Event;
+    use zerocopy::IntoBytes;
+
+    /// A header that is whole in itself, and says that 99 outputs were before a journal's first segment.
+    #[test]
+    fn outputs_before_the_first_segment_are_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let options = Options { backend: Backend::Portable, staging_bytes: 32 << 20, ..Options::default() };
+        let mut writer = Writer::create(path, options, Metadata::default()).unwrap();
+        writer.append(Sequence(1), &Event::default()).unwrap();
+        writer.flush().unwrap();
+        drop(writer);
+        assert!(verify(path, |_| ()).unwrap().is_intact(), "the control");
+        let catalog = Catalog::load(&DirectoryMedium::at(path)).unwrap();
+        let Segment { file, mut header, .. } = catalog.segments[0].clone();
+        header.outputs.set(1, Position { next_sequence: 100, chain: 7 });
+        let opened = std::fs::OpenOptions::new().write(true).open(path.join(file)).unwrap();
+        opened.write_all_at(header.seal().as_bytes(), 0).unwrap();
+        let report = verify(path, |_| ()).unwrap();
+        assert!(matches!(report.damages[..], [Damage { fault: Fault::OutputsBroken { .. }, .. }]), "{report:?}");
+        let refused = Reader::open(path).map(|_| ());
+        assert!(matches!(refused, Err(OpenError::Damaged(Damage { fault: Fault::OutputsBroken { .. }, .. }))));
+        assert!(recover(path).is_err());
     }
 }

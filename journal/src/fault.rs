@@ -43,6 +43,18 @@ pub enum Fault {
         /// The length that is stated.
         found: u64,
     },
+    /// A number of a record, segment or epoch that no journal reaches.
+    #[error("the number {found} cannot be")]
+    Number {
+        /// The number that is stated.
+        found: u64,
+    },
+    /// A mark of a record that its frame does not have, or in a frame of outputs.
+    #[error("a mark names record {record} of its frame, which is none or an output")]
+    MarkOfNoRecord {
+        /// The record that is stated, from 0.
+        record: u32,
+    },
     /// The bytes belong to another journal.
     #[error("this belongs to journal {found}")]
     OtherJournal {

@@ -40,6 +40,8 @@ pub(crate) const FRAME_HEADER_BYTES: usize = size_of::<FrameHeader>();
 pub(crate) const FRAME_HEADER_RECORDS: usize = FRAME_HEADER_BYTES / RECORD_BYTES;
 /// Segment headers and footers fill exactly one write unit.
 pub(crate) const BLOCK_BYTES: u64 = 4096;
+/// Numbers of records, segments and epochs are lower: what follows from them has room in a word.
+const NUMBERS_END: u64 = 1 << 63;
 /// The first version with output streams, marks and durable places.
 const FIRST_WITH_STREAMS: u32 = 3;
 /// Record kind of [`Record`]: a sequence and an event.
@@ -361,7 +363,12 @@ impl FrameHeader {
         {
             return Err(Fault::Length { found: u64::from(header.frame_bytes) });
         }
-        Ok(header)
+        check_numbers([header.first_sequence])?;
+        let is_of_record = |mark: &FrameMark| header.stream == INPUT_STREAM && mark.record < header.record_count;
+        match header.marks[..header.mark_count as usize].iter().find(|mark| !is_of_record(mark)) {
+            Some(mark) => Err(Fault::MarkOfNoRecord { record: mark.record }),
+            None => Ok(header),
+        }
     }
 
     /// Refuses a header that belongs to another segment or to another place of this one.
@@ -410,6 +417,8 @@ impl SegmentHeader {
         if u64::from(header.header_bytes) != BLOCK_BYTES || header.input_bytes as usize > INPUT_BYTES_MAX {
             return Err(Fault::Length { found: u64::from(header.header_bytes) });
         }
+        check_numbers([header.first_sequence, header.number, header.epoch])?;
+        header.outputs.check_numbers()?;
         Ok(header)
     }
 
@@ -445,6 +454,8 @@ impl SegmentFooter {
         if u64::from(footer.footer_bytes) != BLOCK_BYTES || !(index_bytes == 0 || has_place && footer.version > 1) {
             return Err(Fault::Length { found: u64::from(footer.footer_bytes) });
         }
+        check_numbers([footer.first_sequence, footer.last_sequence.saturating_add(1)])?;
+        footer.outputs.check_numbers()?;
         Ok(footer)
     }
 
@@ -463,6 +474,12 @@ impl SegmentFooter {
     }
 }
 
+/// Refuses numbers that are 0 or that no journal reaches.
+pub(crate) fn check_numbers(numbers: impl IntoIterator<Item = u64>) -> Result<(), Fault> {
+    let wrong = numbers.into_iter().find(|number| !(1..NUMBERS_END).contains(number));
+    wrong.map_or(Ok(()), |found| Err(Fault::Number { found }))
+}
+
 /// Whether this package reads a version.
 fn is_known(version: u32) -> bool {
     (FORMAT_VERSION_MIN..=FORMAT_VERSION).contains(&version)
@@ -476,6 +493,7 @@ pub(crate) fn frame_bytes_for(record_count: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zerocopy::FromZeros;
 
     #[test]
     fn a_frame_states_a_place_or_one_before_it() {
@@ -487,5 +505,73 @@ mod tests {
         assert_eq!(stated(place(5, 40960), 7), Place::start_of(6), "all of segment 5");
         assert!(stated(place(7, !4095), 7) < place(7, 1 << 43), "less than there is, where it has no room");
         assert_eq!(Place::from_units(0, 7), Place::default());
+    }
+
+    /// A frame with two records and two marks.
+    fn frame() -> FrameHeader {
+        FrameHeader {
+            magic: FRAME_MAGIC,
+            version: FORMAT_VERSION,
+            header_bytes: FRAME_HEADER_BYTES as u32,
+            frame_bytes: WRITE_UNIT_BYTES as u32,
+            record_count: 2,
+            record_kind: EVENT_RECORDS,
+            first_sequence: 1,
+            ..FrameHeader::new_zeroed()
+        }
+    }
+
+    #[test]
+    fn marks_are_of_inputs_in_their_frame() {
+        let with = |stream, record| {
+            let mut header = FrameHeader { stream, mark_count: 2, ..frame() };
+            header.marks[1].record = record;
+            // Not in use.
+            header.marks[2].record = 99;
+            FrameHeader::read(header.seal().as_bytes()).map(|_| ())
+        };
+        assert_eq!(with(INPUT_STREAM, 1), Ok(()));
+        assert_eq!(with(INPUT_STREAM, 2), Err(Fault::MarkOfNoRecord { record: 2 }));
+        assert_eq!(with(1, 1), Err(Fault::MarkOfNoRecord { record: 0 }));
+    }
+
+    #[test]
+    fn numbers_that_no_journal_reaches_are_refused() {
+        let read_frame =
+            |first_sequence| FrameHeader::read(FrameHeader { first_sequence, ..frame() }.seal().as_bytes());
+        assert!(read_frame(1).is_ok() && read_frame(NUMBERS_END - 1).is_ok());
+        let mut outputs = OutputEnds::default();
+        outputs.0[63].last_sequence = u64::MAX;
+        let header = SegmentHeader {
+            magic: SEGMENT_MAGIC,
+            version: FORMAT_VERSION,
+            header_bytes: BLOCK_BYTES as u32,
+            epoch: 1,
+            number: 1,
+            first_sequence: 1,
+            ..SegmentHeader::new_zeroed()
+        };
+        let footer = SegmentFooter {
+            magic: FOOTER_MAGIC,
+            version: FORMAT_VERSION,
+            footer_bytes: BLOCK_BYTES as u32,
+            seal: Seal::Full as u32,
+            first_sequence: 1,
+            ..SegmentFooter::new_zeroed()
+        };
+        let read_header = |header: SegmentHeader| SegmentHeader::read(header.seal().as_bytes()).map(|_| ());
+        let read_footer = |footer: SegmentFooter| SegmentFooter::read(footer.seal().as_bytes()).map(|_| ());
+        assert_eq!((read_header(header), read_footer(footer)), (Ok(()), Ok(())));
+        for found in [0, NUMBERS_END, u64::MAX] {
+            let refused = Err(Fault::Number { found });
+            assert_eq!(read_frame(found).map(|_| ()), refused);
+            assert_eq!(read_header(SegmentHeader { first_sequence: found, ..header }), refused);
+            assert_eq!(read_header(SegmentHeader { number: found, ..header }), refused);
+            assert_eq!(read_header(SegmentHeader { epoch: found, ..header }), refused);
+            assert_eq!(read_footer(SegmentFooter { first_sequence: found, ..footer }), refused);
+        }
+        assert!(read_footer(SegmentFooter { last_sequence: u64::MAX, ..footer }).is_err());
+        assert!(read_header(SegmentHeader { outputs, ..header }).is_err());
+        assert!(read_footer(SegmentFooter { outputs, ..footer }).is_err());
     }
 }

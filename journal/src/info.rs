@@ -177,7 +177,7 @@ impl Info {
                 Err(place) => self.last_marks.insert(place, mark),
             }
         }
-        self.record_count += footer.record_count;
+        self.record_count = self.record_count.saturating_add(footer.record_count);
         self.bytes += bytes;
         self.segments.push(SegmentInfo {
             file: file.to_owned(),

@@ -16,7 +16,7 @@ use crate::options::Metadata;
 use crate::seek::{Start, find_segment, skip_by_index};
 use crate::status::{Status, WriterState};
 use crate::stream::Stream;
-use crate::walk::{Position, Positions, Step, Verdict, Walk, judge};
+use crate::walk::{Positions, Step, Verdict, Walk, judge};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -122,10 +122,10 @@ impl Reader {
     pub(crate) fn open_on(medium: &Arc<dyn Medium>, stream: Stream, start: Start) -> Result<Self, OpenError> {
         let catalog = Catalog::load_whole(medium)?;
         let header = catalog.segments[0].header;
-        let (_, first) = catalog.first;
-        if let Err(fault) = first.check(Position::of_header(&header)) {
+        let begin = catalog.begin();
+        if let Err(fault) = begin.check(&Positions::of_header(&header)) {
             let file = catalog.segments[0].file.clone();
-            return Err(Damage { file, offset: 0, sequence: Sequence(first.next_sequence), fault }.into());
+            return Err(Damage { file, offset: 0, sequence: Sequence(begin.inputs.next_sequence), fault }.into());
         }
         let metadata = Metadata::from_header(&header);
         let index = find_segment(&catalog, stream, start);
@@ -230,8 +230,8 @@ impl Reader {
         if length != end && length != self.walk.header.prepared_bytes {
             return Err(self.damage(Fault::TrailingBytes { bytes: length.saturating_sub(end) }).into());
         }
-        if self.index + 1 == self.catalog.segments.len() {
-            self.reload()?;
+        if self.index + 1 == self.catalog.segments.len() && self.reload()? {
+            return Ok(Some(false));
         }
         if self.index + 1 < self.catalog.segments.len() {
             return self.enter_next().map(|()| Some(false));
@@ -247,7 +247,9 @@ impl Reader {
 
     /// At a place where neither frame nor footer stands.
     fn end(&mut self, fault: Fault) -> Result<Option<bool>, ReadError> {
-        self.reload()?;
+        if self.reload()? {
+            return Ok(Some(false));
+        }
         let verdict = judge(&self.catalog, self.index, &mut self.walk, fault).map_err(|cause| self.io_error(cause))?;
         match self.walk.step_again().map_err(|cause| self.io_error(cause))? {
             Step::Frame => return Ok(Some(true)),
@@ -268,19 +270,31 @@ impl Reader {
     }
 
     fn enter_next(&mut self) -> Result<(), ReadError> {
+        let opened = match self.catalog.open(self.index + 1) {
+            // Released or compacted since the directory was looked at.
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                if self.reload()? {
+                    return Ok(());
+                }
+                let is_there = self.index + 1 < self.catalog.segments.len();
+                if is_there { self.catalog.open(self.index + 1) } else { Err(cause) }
+            }
+            opened => opened,
+        };
+        let window = opened.map_err(|cause| self.io_error(cause))?;
         let next = &self.catalog.segments[self.index + 1];
         if let Err(fault) = check_succession(&self.walk, &next.header) {
             let sequence = self.input_sequence();
             return Err(Damage { file: next.file.clone(), offset: 0, sequence, fault }.into());
         }
-        let window = self.catalog.open(self.index + 1).map_err(|cause| self.io_error(cause))?;
         self.walk = Walk::new(window, next.header);
         self.index += 1;
         Ok(())
     }
 
-    /// Lists the segments again: a writer may have added some.
-    fn reload(&mut self) -> Result<(), ReadError> {
+    /// Lists the segments again: a writer may have added some. `true` where the one that was read is released, and nothing of
+    /// the stream with it that was not given: the walk is at the start of the first that remains then.
+    fn reload(&mut self) -> Result<bool, ReadError> {
         let catalog = Catalog::load_whole(&self.catalog.medium).map_err(|error| match error {
             OpenError::Damaged(damage) => ReadError::Damaged(damage),
             OpenError::Io { path, cause } => ReadError::Io { path, offset: 0, sequence: self.input_sequence(), cause },
@@ -296,12 +310,22 @@ impl Reader {
             Some(index) => {
                 self.index = index;
                 self.catalog = catalog;
-                Ok(())
+                Ok(false)
             }
             None if number < catalog.first.0 => {
-                let begin = Positions::of_header(&catalog.segments[0].header);
-                let first = Sequence(begin.of_stream(self.stream.number()).next_sequence);
-                Err(ReadError::Released { sequence: self.next_sequence(), first })
+                let header = catalog.segments[0].header;
+                let begin = Positions::of_header(&header).of_stream(self.stream.number());
+                if begin != self.walk.positions.of_stream(self.stream.number()) {
+                    let first = Sequence(begin.next_sequence);
+                    return Err(ReadError::Released { sequence: self.next_sequence(), first });
+                }
+                match catalog.open(0) {
+                    // Released meanwhile.
+                    Err(cause) if cause.kind() == io::ErrorKind::NotFound => return self.reload(),
+                    opened => self.walk = Walk::new(opened.map_err(|cause| self.io_error(cause))?, header),
+                }
+                (self.index, self.catalog) = (0, catalog);
+                Ok(true)
             }
             None => Err(self.damage(Fault::MissingSegment { number }).into()),
         }

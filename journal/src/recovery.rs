@@ -193,8 +193,7 @@ fn show_disk(medium: &Arc<dyn Medium>) -> Result<(), RecoverError> {
 fn plan(catalog: &Catalog, recovery: &mut Recovery) -> Result<(Vec<Repair>, JournalEnd), RecoverError> {
     let mut repairs = Vec::new();
     let first = &catalog.segments[0].header;
-    let positions = Positions { inputs: catalog.first.1, outputs: first.outputs };
-    let mut end = JournalEnd { header: *first, positions };
+    let mut end = JournalEnd { header: *first, positions: catalog.begin() };
     for (index, segment) in catalog.segments.iter().enumerate() {
         let damage = |offset, positions: &Positions, fault| {
             let sequence = Sequence(positions.inputs.next_sequence);

@@ -117,10 +117,9 @@ fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
         }
     }
     let mut seals = Vec::new();
-    let (mut number, inputs) = catalog.first;
-    let mut positions = Positions { inputs, outputs: catalog.segments[0].header.outputs };
+    let mut positions = catalog.begin();
     let mut full_end = None;
-    for (index, segment) in catalog.segments.iter().enumerate() {
+    for (number, (index, segment)) in (catalog.first.0..).zip(catalog.segments.iter().enumerate()) {
         let header = &segment.header;
         if header.number != number || positions.check(&Positions::of_header(header)).is_err() {
             aside.extend(catalog.segments[index..].iter().map(|segment| segment.file.clone()));
@@ -136,7 +135,6 @@ fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
             }
         };
         positions = walk.positions;
-        number += 1;
         let seal = |seal| walk.tally.footer(header, walk.offset, 0, &walk.positions, seal);
         let sealed = |footer: Option<SegmentFooter>, offset| Planned {
             step: RepairStep::Seal {
@@ -163,7 +161,7 @@ fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
                 let is_followed = catalog
                     .segments
                     .get(index + 1)
-                    .is_some_and(|next| next.header.number == number && walk.check_next(&next.header).is_ok());
+                    .is_some_and(|next| next.header.number == number + 1 && walk.check_next(&next.header).is_ok());
                 let (recovered, full) = (seal(Seal::Recovered), seal(Seal::Full));
                 let offset = walk.offset;
                 let (recovered, full) = (sealed(Some(recovered), offset), sealed(Some(full), offset));

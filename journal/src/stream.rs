@@ -6,7 +6,7 @@
 
 use crate::defence::{Defence, stands};
 use crate::fault::Fault;
-use crate::format::FrameHeader;
+use crate::format::{FrameHeader, check_numbers};
 use crate::walk::Position;
 use core::fmt;
 use tickcore_book::Sequence;
@@ -126,6 +126,11 @@ impl OutputEnds {
             }
         }
         Ok(())
+    }
+
+    /// Refuses numbers that no journal reaches.
+    pub(crate) fn check_numbers(&self) -> Result<(), Fault> {
+        check_numbers(self.0.iter().map(|end| end.last_sequence.saturating_add(1)))
     }
 
     /// Every stream that has records, with its last.

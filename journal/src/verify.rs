@@ -7,7 +7,7 @@ use crate::format::{BLOCK_BYTES, Seal, SegmentFooter};
 use crate::medium::{DirectoryMedium, Medium};
 use crate::reader::{Tail, check_succession};
 use crate::stream::{INPUT_STREAM, Stream, StreamInfo};
-use crate::walk::{Position, Step, Verdict, Walk, judge};
+use crate::walk::{Positions, Step, Verdict, Walk, judge};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -133,7 +133,7 @@ impl<P: FnMut(Progress)> Verifier<P> {
         let header = &segment.header;
         let result = match previous {
             Some(walk) if walk.header.number.wrapping_add(1) == header.number => check_succession(walk, header),
-            None if header.number == self.catalog.first.0 => self.catalog.first.1.check(Position::of_header(header)),
+            None if header.number == self.catalog.first.0 => self.catalog.begin().check(&Positions::of_header(header)),
             _ => Ok(()),
         };
         if let Err(fault) = result {

@@ -4,10 +4,11 @@ mod common;
 
 use common::{append, append_outputs, event, metadata, options, output, read_back};
 use std::path::Path;
+use std::time::{Duration, Instant};
 use tickcore_book::Sequence;
 use tickcore_journal::{
-    AppendError, Fault, Mark, OpenError, Options, Reader, RecoverError, Start, Stream, StreamInfo, Tail, Writer, info,
-    recover, verify,
+    AppendError, Fault, Helper, Mark, OpenError, Options, ReadError, Reader, RecoverError, Retention, Start, Stream,
+    StreamInfo, Tail, Writer, info, recover, verify,
 };
 
 fn with_outputs(count: u16) -> Options {
@@ -154,6 +155,79 @@ fn a_reader_follows_outputs() {
     assert!(!reader.is_writer_running());
 }
 
+/// Readers of a core that sends seldom stay where it last did. That retention lets the inputs beside it go is no loss to them, and
+/// one that did lose something is told so. Files go, or are used again.
+#[test]
+fn a_reader_of_a_quiet_core_outlives_the_segment_that_it_read_last() {
+    for with_helper in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let (helper, handle) = Helper::new(1 << 30, None);
+        let thread = std::thread::spawn(|| helper.run());
+        let retention = Retention { segments_max: Some(2), ..Retention::default() };
+        let kept = Options { helper: with_helper.then_some(handle), retention, ..with_outputs(2) };
+        let mut writer = Writer::create(path, kept, metadata()).unwrap();
+        let open = || {
+            let mut reader = Reader::open_stream(path, Stream::outputs_of(0)).unwrap();
+            reader.follow().unwrap();
+            reader
+        };
+        let mut late = open();
+        append_outputs(&mut writer, 0, 5);
+        writer.flush().unwrap();
+        let mut early = open();
+        assert_eq!(early.next_batch().unwrap().map(<[_]>::len), Some(5));
+        while writer.stats().segment_count < 3 {
+            append(&mut writer, 100);
+            writer.flush().unwrap();
+        }
+        // This one knows of segments behind the first.
+        let mut knowing = open();
+        assert_eq!(knowing.next_batch().unwrap().map(<[_]>::len), Some(5));
+        let start = Instant::now();
+        while common::segments(path).iter().any(|name| name.as_str() < "segment-000006.tcj") {
+            append(&mut writer, 100);
+            writer.flush().unwrap();
+            assert!(start.elapsed() < Duration::from_secs(20), "{:?}", writer.warning());
+        }
+        for reader in [&mut early, &mut knowing] {
+            assert_eq!(reader.next_batch().unwrap(), None);
+        }
+        append_outputs(&mut writer, 0, 1);
+        writer.flush().unwrap();
+        for reader in [&mut early, &mut knowing] {
+            let found = reader.next_batch().unwrap().unwrap();
+            assert_eq!((found.len(), found[0].sequence, found[0].event), (1, Sequence(6), output(0, 6)));
+        }
+        let lost = late.next_batch().map(|found| found.map(<[_]>::len));
+        let is_told = matches!(lost, Err(ReadError::Released { sequence: Sequence(1), first: Sequence(6) }));
+        // A file that was not used again yet can still be read by who had it open.
+        assert!(is_told || matches!(lost, Ok(Some(5))), "{lost:?}");
+        writer.finish().unwrap();
+        thread.join().unwrap();
+        for reader in [&mut early, &mut knowing] {
+            assert_eq!(reader.next_batch().unwrap(), None);
+            assert_eq!(reader.tail(), &Tail::Sealed);
+        }
+    }
+}
+
+/// Outputs that a resumed writer does not take are there all the same.
+#[test]
+fn a_reader_follows_outputs_that_the_writer_does_not_take() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(directory.path(), with_outputs(2), metadata()).unwrap();
+    append_outputs(&mut writer, 1, 30);
+    writer.finish().unwrap();
+    let (writer, _) = Writer::resume(directory.path(), options()).unwrap();
+    let mut reader = Reader::open_stream(directory.path(), Stream::outputs_of(1)).unwrap();
+    reader.follow().unwrap();
+    assert!(reader.is_writer_running());
+    assert_eq!(reader.next_batch().unwrap().map(<[_]>::len), Some(30));
+    assert_eq!(reader.next_batch().unwrap(), None);
+    writer.finish().unwrap();
+}
+
 /// A frame that was durable is lost, and the only one behind it is of another stream, whose own numbers say nothing of it.
 #[test]
 fn a_lost_frame_is_damage_to_whatever_stream_comes_behind() {
@@ -193,6 +267,28 @@ fn a_lost_frame_is_damage_to_whatever_stream_comes_behind() {
         let expected = if is_output_lost { (0, vec![(Stream::outputs_of(0), Sequence(5))]) } else { (5, vec![]) };
         assert_eq!((recovery.last_sequence.0, recovery.outputs), expected);
     }
+}
+
+/// The place of damage is told by inputs, where outputs come first too.
+#[test]
+fn a_damaged_header_is_told_of_with_the_first_input_behind_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(directory.path(), with_outputs(1), metadata()).unwrap();
+    append_outputs(&mut writer, 0, 30);
+    append(&mut writer, 5);
+    writer.finish().unwrap();
+    let (mut writer, _) = Writer::resume(directory.path(), with_outputs(1)).unwrap();
+    append_outputs(&mut writer, 0, 1);
+    writer.flush().unwrap();
+    append(&mut writer, 1);
+    writer.flush().unwrap();
+    drop(writer);
+    let path = directory.path().join("segment-000002.tcj");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let report = verify(directory.path(), |_| ()).unwrap();
+    assert_eq!((report.damages.len(), report.damages[0].sequence), (1, Sequence(6)), "{:?}", report.damages);
 }
 
 /// The marks of all frames, each with the first record of its frame.
@@ -252,10 +348,14 @@ fn an_eighth_channel_closes_a_frame_that_is_worth_it() {
     marked(&mut writer, 7, false, 1);
     assert!(!writer.has_mark(7), "eight records are no frame to close");
     marked(&mut writer, 7, true, 1);
-    assert!(writer.has_mark(7) && !writer.has_mark(0), "a gap is");
-    (8..14).for_each(|channel| marked(&mut writer, channel, false, 11));
+    assert!(!writer.has_mark(7) && writer.has_mark(0), "a gap is, but not now");
+    writer.poll().unwrap();
+    assert!(!writer.has_mark(0));
+    (7..14).for_each(|channel| marked(&mut writer, channel, false, 10));
+    marked(&mut writer, 0, false, 1);
+    writer.poll().unwrap();
     marked(&mut writer, 0, false, 5);
-    assert!(writer.has_mark(0), "67 records are a quarter of a frame, and there are five in the next");
+    assert!(writer.has_mark(0), "70 records are a quarter of a frame, and there are five in the next");
     append(&mut writer, 247);
     assert!(!writer.has_mark(0), "the frame is full");
     writer.mark(0, 3, false);
@@ -263,8 +363,33 @@ fn an_eighth_channel_closes_a_frame_that_is_worth_it() {
     writer.finish().unwrap();
     let found = marks(directory.path());
     let firsts: Vec<u64> = found.iter().map(|(first, _)| *first).collect();
-    assert_eq!(firsts, [vec![1; 7], vec![9; 7], vec![76], vec![328]].concat());
-    assert_eq!(found[15].1, mark(0, 328, 3));
+    assert_eq!(firsts, [vec![1; 7], vec![10; 7], vec![81], vec![333]].concat());
+    assert_eq!(found[15].1, mark(0, 333, 3));
     let last_marks = info(directory.path()).unwrap().last_marks;
-    assert_eq!((last_marks.len(), last_marks[0], last_marks[7]), (14, mark(0, 328, 3), mark(7, 9, 1007)));
+    assert_eq!((last_marks.len(), last_marks[0], last_marks[7]), (14, mark(0, 333, 3), mark(7, 10, 1007)));
+}
+
+/// Gaps in a storm, of more channels than a frame has marks, with nothing but the open frame left of the staging, and with more.
+#[test]
+fn marks_take_no_room_away() {
+    for room_wanted in [200, 252, 700] {
+        let directory = tempfile::tempdir().unwrap();
+        let small = Options { staging_bytes: 8 * (16 << 10), ..options() };
+        let mut writer = Writer::create(directory.path(), small, metadata()).unwrap();
+        let marked = |writer: &mut Writer| {
+            let sequence = writer.next_sequence();
+            writer.mark(sequence.0 as u32 % 9, sequence.0, true);
+            writer.append(sequence, &event(sequence.0)).unwrap();
+        };
+        while writer.room() > room_wanted {
+            marked(&mut writer);
+        }
+        // As many as there were said to be, and not one more.
+        (0..writer.room()).for_each(|_| marked(&mut writer));
+        let sequence = writer.next_sequence();
+        assert!(matches!(writer.append(sequence, &event(sequence.0)), Err(AppendError::Full)));
+        writer.flush().unwrap();
+        writer.finish().unwrap();
+        assert!(marks(directory.path()).iter().all(|(_, mark)| mark.sequence.0 == mark.venue_sequence));
+    }
 }

@@ -14,7 +14,7 @@ use crate::index::IndexBuilder;
 use crate::mark::FrameMarks;
 use crate::medium::{DirectoryMedium, LOCK_FILE, Lock, Medium};
 use crate::memory::Block;
-use crate::options::{Metadata, OptionError, Options, REGISTERED_BYTES_MAX, SyncPolicy};
+use crate::options::{Metadata, OptionError, Options, REGISTERED_BYTES_MAX, SyncPolicy, Watermarks};
 use crate::recovery::{RecoverError, Recovery, recover_locked, take_lock};
 use crate::staging::{CONTROL_BLOCKS, Pool};
 use crate::status::STATUS_FILE;
@@ -228,8 +228,10 @@ impl Writer {
         let status =
             medium.status(header.journal, last).map_err(StartError::io("write", &directory.join(STATUS_FILE)))?;
         if let Some(status) = &status {
-            for (core, stream) in (0..).zip(&outputs) {
-                status.publish_outputs(core, stream.watermarks());
+            // Those that this writer does not take, too: whoever follows them is to see what there is.
+            for (stream, last) in header.outputs.lasts() {
+                let watermarks = Watermarks { written: last, durable: last };
+                stream.core().into_iter().for_each(|core| status.publish_outputs(core, watermarks));
             }
         }
         let begin = Place::start_of(header.number);
@@ -237,6 +239,7 @@ impl Writer {
             inputs,
             outputs,
             marks: FrameMarks::default(),
+            is_close_due: false,
             closed: VecDeque::with_capacity(block_count - CONTROL_BLOCKS),
             built: VecDeque::with_capacity(BUILT_MAX),
             in_flight: VecDeque::with_capacity(options.writes_in_flight as usize),
