@@ -46,12 +46,17 @@ const DEFENCES: &[Defence] = &[
     Defence::KeptForCheckpoint,
 ];
 
+/// Seeds that broke late-found ones lately, tried first: what the seeds do moves with each change of the writer.
+const KNOWN_SEEDS: &[(Defence, u64)] =
+    &[(Defence::DurablePlaces, 3_173), (Defence::DurableCopyBeforeCut, 2_184), (Defence::SealBeforeAside, 28_922)];
+
 /// The first seed that breaks without this defence, and how.
 fn first_broken(defence: Defence) -> Option<(u64, Broken)> {
     // A run that only hangs shows nothing of what the defence is for.
     let is_hanging = |how: &Broken| how.contains("waits for ever") || how.contains("no progress");
     let find = |seed| broken(seed).filter(|how| !is_hanging(how)).map(|how| (seed, how));
-    without(Some(defence), || (0..CONTROL_SEEDS).find_map(find))
+    let known = KNOWN_SEEDS.iter().filter(|known| known.0 == defence).map(|known| known.1);
+    without(Some(defence), || known.chain(0..CONTROL_SEEDS).find_map(find))
 }
 
 #[test]
