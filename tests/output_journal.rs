@@ -23,11 +23,13 @@ use tickcore::outcome::Outcome;
 use tickcore::output_check::{OutputCheck, OutputCheckOutcome, OutputDifference};
 use tickcore::outputs::{OutputConfig, cause_of};
 use tickcore::pace::Pace;
-use tickcore::pin::Cores;
+use tickcore::pin::{Cores, allowed_cores, pin_to};
 use tickcore::shards::ShardMap;
 use tickcore::strategy::NoStrategy;
 use tickcore::topology::Topology;
 
+/// Where the price ends in a message that adds an order.
+const ADD_ORDER_PRICE_LAST: usize = 35;
 const CAPACITY: Capacity = Capacity { instruments_max: 2_000, orders_max: 200_000, levels_max: 200_000 };
 
 fn config(topology: Topology, cores: u32) -> Config {
@@ -290,6 +292,52 @@ fn outputs_that_no_journal_has_are_recorded_when_it_is_resumed() {
     assert!(third.journal.as_ref().unwrap().checkpoint_sequence.is_some());
     assert_eq!(recorded(&directory, 0), whole[0]);
     assert_eq!(seen[0], whole[0][second.outputs[0].last.get() as usize..]);
+}
+
+/// A resume with another input must leave the journal as it was: the right one goes on with it.
+#[test]
+fn outputs_of_another_input_are_not_recorded() {
+    let scratch = tempdir().unwrap();
+    let rare = Trader { is_rare: true, ..Trader::default() };
+    let day = generated(60_000, 100, 9);
+    let half = &day[..day.len() / 2];
+    let (_, whole) = run_day(config(Topology::Inline, 1), &day, rare);
+    // The prices of all orders behind this place are other ones.
+    let mut other = day.clone();
+    let mut position = 0;
+    while position < day.len() {
+        let message = position + 2;
+        if position > day.len() * 2 / 5 && day[message] == b'A' {
+            other[message + ADD_ORDER_PRICE_LAST] ^= 4;
+        }
+        position = message + usize::from(u16::from_be_bytes([day[position], day[position + 1]]));
+    }
+    for (topology, has_outputs) in
+        [(Topology::Inline, false), (Topology::Pipelined, false), (Topology::Pipelined, true)]
+    {
+        let directory = scratch.path().join(format!("{topology}-{has_outputs}"));
+        let begun = config(topology, 1);
+        let outputs = begun.outputs.clone().filter(|_| has_outputs);
+        run_day(recording(Config { outputs, ..begun }, &directory), half, rare);
+        let before = recorded(&directory, 0);
+        // All threads on one core, so that the book core is far ahead of the comparison.
+        let ended = thread::scope(|scope| {
+            let confined = scope.spawn(|| {
+                pin_to(allowed_cores().unwrap()[0]).unwrap();
+                run(&recording(config(topology, 1), &directory), day_of(&other), rare)
+            });
+            confined.join().unwrap()
+        });
+        let error = match ended {
+            Err(error) => error.to_string(),
+            Ok(outcome) => outcome.journal.unwrap().error.unwrap(),
+        };
+        assert!(error.contains("does not belong to this"), "{error}");
+        let after = recorded(&directory, 0);
+        assert!(after.len() >= before.len() && after[..] == whole[0][..after.len()], "{topology}: {}", after.len());
+        run_day(recording(config(topology, 1), &directory), &day, rare);
+        assert_eq!(recorded(&directory, 0), whole[0], "{topology}");
+    }
 }
 
 /// A journal that failed holds up no output: a ring of few lines would be full soon.
