@@ -180,6 +180,8 @@ pub struct Writer {
     outputs: Vec<WriterStream>,
     /// Marks of the open frame of the inputs, and of the record that is appended next.
     marks: FrameMarks,
+    /// The open frame of the inputs had no room for a mark, and is to be closed by the next poll.
+    is_close_due: bool,
     pool: Pool,
     closed: VecDeque<ClosedFrame>,
     built: VecDeque<BuiltFrame>,
@@ -244,6 +246,9 @@ impl Writer {
         if self.failure.is_none() {
             self.advance_written();
             self.poll_helper();
+        }
+        if self.is_close_due {
+            self.close_frame(0);
         }
         self.submit_frames();
         self.submit_group();

@@ -252,10 +252,14 @@ fn an_eighth_channel_closes_a_frame_that_is_worth_it() {
     marked(&mut writer, 7, false, 1);
     assert!(!writer.has_mark(7), "eight records are no frame to close");
     marked(&mut writer, 7, true, 1);
-    assert!(writer.has_mark(7) && !writer.has_mark(0), "a gap is");
-    (8..14).for_each(|channel| marked(&mut writer, channel, false, 11));
+    assert!(!writer.has_mark(7) && writer.has_mark(0), "a gap is, but not now");
+    writer.poll().unwrap();
+    assert!(!writer.has_mark(0));
+    (7..14).for_each(|channel| marked(&mut writer, channel, false, 10));
+    marked(&mut writer, 0, false, 1);
+    writer.poll().unwrap();
     marked(&mut writer, 0, false, 5);
-    assert!(writer.has_mark(0), "67 records are a quarter of a frame, and there are five in the next");
+    assert!(writer.has_mark(0), "70 records are a quarter of a frame, and there are five in the next");
     append(&mut writer, 247);
     assert!(!writer.has_mark(0), "the frame is full");
     writer.mark(0, 3, false);
@@ -263,8 +267,33 @@ fn an_eighth_channel_closes_a_frame_that_is_worth_it() {
     writer.finish().unwrap();
     let found = marks(directory.path());
     let firsts: Vec<u64> = found.iter().map(|(first, _)| *first).collect();
-    assert_eq!(firsts, [vec![1; 7], vec![9; 7], vec![76], vec![328]].concat());
-    assert_eq!(found[15].1, mark(0, 328, 3));
+    assert_eq!(firsts, [vec![1; 7], vec![10; 7], vec![81], vec![333]].concat());
+    assert_eq!(found[15].1, mark(0, 333, 3));
     let last_marks = info(directory.path()).unwrap().last_marks;
-    assert_eq!((last_marks.len(), last_marks[0], last_marks[7]), (14, mark(0, 328, 3), mark(7, 9, 1007)));
+    assert_eq!((last_marks.len(), last_marks[0], last_marks[7]), (14, mark(0, 333, 3), mark(7, 10, 1007)));
+}
+
+/// Gaps in a storm, of more channels than a frame has marks, with nothing but the open frame left of the staging, and with more.
+#[test]
+fn marks_take_no_room_away() {
+    for room_wanted in [200, 252, 700] {
+        let directory = tempfile::tempdir().unwrap();
+        let small = Options { staging_bytes: 8 * (16 << 10), ..options() };
+        let mut writer = Writer::create(directory.path(), small, metadata()).unwrap();
+        let marked = |writer: &mut Writer| {
+            let sequence = writer.next_sequence();
+            writer.mark(sequence.0 as u32 % 9, sequence.0, true);
+            writer.append(sequence, &event(sequence.0)).unwrap();
+        };
+        while writer.room() > room_wanted {
+            marked(&mut writer);
+        }
+        // As many as there were said to be, and not one more.
+        (0..writer.room()).for_each(|_| marked(&mut writer));
+        let sequence = writer.next_sequence();
+        assert!(matches!(writer.append(sequence, &event(sequence.0)), Err(AppendError::Full)));
+        writer.flush().unwrap();
+        writer.finish().unwrap();
+        assert!(marks(directory.path()).iter().all(|(_, mark)| mark.sequence.0 == mark.venue_sequence));
+    }
 }

@@ -79,6 +79,7 @@ impl Writer {
     fn push_closed(&mut self, index: usize, block: Block, position: usize) {
         let record_count = position - FRAME_HEADER_RECORDS;
         let marks = if index == 0 { self.marks.take(record_count) } else { FrameMarks::default() };
+        self.is_close_due &= index != 0;
         self.stream_mut(index).open_since = None;
         self.closed.push_back(ClosedFrame { stream: index, block, record_count, marks });
     }

@@ -237,6 +237,7 @@ impl Writer {
             inputs,
             outputs,
             marks: FrameMarks::default(),
+            is_close_due: false,
             closed: VecDeque::with_capacity(block_count - CONTROL_BLOCKS),
             built: VecDeque::with_capacity(BUILT_MAX),
             in_flight: VecDeque::with_capacity(options.writes_in_flight as usize),

@@ -10,7 +10,7 @@ use crate::walk::Position;
 use std::time::Duration;
 use tickcore_book::{Event, Sequence};
 
-/// An open frame is closed for a mark that it has no room for when it is at least this part of a full one.
+/// An open frame is closed for a mark that it had no room for when it was at least this part of a full one then.
 const CLOSED_FOR_MARK_PART: u32 = 4;
 
 /// The frame that records are appended to. `position` is where the next record goes, in records from the block's start.
@@ -147,7 +147,7 @@ impl Writer {
     }
 
     /// Records that can be appended now without polling. 0 when the staging is full or the writer is poisoned. The streams
-    /// share the staging: what is appended to another one takes of it.
+    /// share the staging: what is appended to another one takes of it. [`Writer::mark`] takes nothing of it.
     #[inline]
     pub fn room(&self) -> usize {
         self.room_of(&self.inputs)
@@ -195,8 +195,10 @@ impl Writer {
     /// Says that the record that is appended to the inputs next was made of the message of this number in a venue's channel.
     /// It is kept with the frame when it is the first of its channel there, and when the record tells of a gap.
     ///
-    /// A frame holds seven. For an eighth it is closed, if it is a quarter full or more or the mark is one of a gap; otherwise
-    /// the mark is not kept, for many channels mixed with each other would make many small frames. The next frame has room.
+    /// A frame holds seven. An eighth is not kept, not even that of a gap: closing the frame at once would take away what
+    /// [`Writer::room`] has said. But the next [`Writer::poll`] closes it, if it is a quarter full or more or the mark was one of
+    /// a gap, and the next frame has room. Less full it stays open, for many channels mixed with each other would make many
+    /// small frames.
     pub fn mark(&mut self, channel: u32, venue_sequence: u64, is_gap: bool) {
         let position = self.inputs.open.as_ref().map_or(FRAME_HEADER_RECORDS, |open| open.position);
         let mut record = (position - FRAME_HEADER_RECORDS) as u32;
@@ -214,11 +216,8 @@ impl Writer {
         }
         if self.marks.is_full() {
             let least = self.records_per_frame() as u32 / CLOSED_FOR_MARK_PART;
-            if record == 0 || (record < least && !is_gap) {
-                return;
-            }
-            self.close_frame(0);
-            record = 0;
+            self.is_close_due |= record > 0 && (is_gap || record >= least);
+            return;
         }
         self.marks.push(FrameMark { channel, record, venue_sequence });
     }
