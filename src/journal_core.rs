@@ -371,7 +371,8 @@ impl<'r> JournalRun<'r> {
                 self.warn(control);
             }
             let mut refused = Ok(());
-            // A channel that comes in among those of a batch is found with the next one.
+            // A channel that comes in among those of a batch is found with the next one. A mark takes nothing of the room (see
+            // `Writer::mark`): a line that was taken from the ring is never refused.
             let mut is_first = true;
             let count = ring.poll(room, |sequence, event| {
                 if is_first | is_gap(event) || !self.writer.has_mark(self.channel) {
