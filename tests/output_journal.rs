@@ -13,19 +13,19 @@ use std::thread;
 use std::time::Duration;
 use tempfile::tempdir;
 use tickcore::OnFailure;
-use tickcore::book::{Capacity, Sequence};
+use tickcore::book::{Bbo, Capacity, Event, InstrumentId, OrderId, Sequence};
 use tickcore::checkpoint::make;
 use tickcore::engine::{self, Config, EngineError};
 use tickcore::feed::source::{ItchBytes, ItchOptions, Source};
 use tickcore::inputs::Inputs;
-use tickcore::journal::{Capacities, Reader, Stream, verify};
+use tickcore::journal::{Capacities, Reader, Retention, Stream, info, verify};
 use tickcore::outcome::Outcome;
 use tickcore::output_check::{OutputCheck, OutputCheckOutcome, OutputDifference};
-use tickcore::outputs::{OutputConfig, cause_of};
+use tickcore::outputs::{Intent, OutputConfig, cause_of};
 use tickcore::pace::Pace;
 use tickcore::pin::{Cores, allowed_cores, pin_to};
 use tickcore::shards::ShardMap;
-use tickcore::strategy::NoStrategy;
+use tickcore::strategy::{Context, NoStrategy, Strategy};
 use tickcore::topology::Topology;
 
 /// Where the price ends in a message that adds an order.
@@ -338,6 +338,72 @@ fn outputs_of_another_input_are_not_recorded() {
         run_day(recording(config(topology, 1), &directory), &day, rare);
         assert_eq!(recorded(&directory, 0), whole[0], "{topology}");
     }
+}
+
+/// Sends its first fifty intents and no more.
+#[derive(Clone, Copy, Debug, Default)]
+struct Early {
+    sent: u64,
+}
+
+impl Strategy for Early {
+    fn on_bbo(&mut self, context: &mut Context<'_, '_>, instrument: InstrumentId, _: &Bbo, _: &Event) {
+        if self.sent < 50 {
+            self.sent += 1;
+            context.send(&Intent { instrument, id: OrderId(self.sent), ..Intent::default() }).unwrap();
+        }
+    }
+
+    fn save(&self) -> Option<Vec<u8>> {
+        Some(Vec::new())
+    }
+}
+
+/// Outputs that were released with the journal's beginning have their numbers still.
+#[test]
+fn released_outputs_keep_their_numbers_in_a_comparison() {
+    let scratch = tempdir().unwrap();
+    let day = generated(120_000, 100, 9);
+    let directory = scratch.path().join("journal");
+    let run_part = |part: &[u8]| {
+        let mut config = recording(config(Topology::Inline, 1), &directory);
+        let options = &mut config.journal.as_mut().unwrap().options;
+        (options.segment_bytes, options.frame_bytes) = (1 << 20, 64 << 10);
+        options.retention = Retention { segments_max: Some(2), ..Retention::default() };
+        let outcome = engine::run(&config, day_of(part), Early::default()).unwrap();
+        assert!(outcome.is_good(), "{:?}", outcome.journal);
+    };
+    run_part(&day[..day.len() / 8]);
+    make(&directory, NoStrategy, |_, _| ()).unwrap();
+    run_part(&day);
+    assert!(info(&directory).unwrap().streams.iter().all(|found| found.stream == Stream::INPUTS), "all were released");
+    let check = OutputCheck::load(&directory).unwrap();
+    assert_eq!((check.cores(), check.outputs()), (1, 0));
+    let outcome = engine::run(
+        &Config { output_check: Some(check), ..config(Topology::Inline, 1) },
+        day_of(&day),
+        Early::default(),
+    );
+    let same = OutputCheckOutcome::Compared { same: 0, behind: 0, difference: None };
+    assert_eq!(outcome.unwrap().output_check, Some(same), "they lie before what is there");
+}
+
+/// A run with refusals says at its end that it cannot be resumed with its outputs, and so does the run that resumes it.
+#[test]
+fn refused_intents_are_told_of() {
+    let scratch = tempdir().unwrap();
+    let day = generated(60_000, 100, 9);
+    let directory = scratch.path().join("journal");
+    let gateway = Gateway::default();
+    let crowded = Config { outputs: Some(gateway.config(64)), ..config(Topology::Inline, 1) };
+    let half = day_of(&day[..day.len() / 2]);
+    let first = run(&recording(crowded, &directory), half, Trader::default()).unwrap();
+    assert!(first.is_good() && first.outputs[0].refused > 0, "{:?}", first.outputs);
+    let warnings = first.journal.unwrap().warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("intents were refused")), "{warnings:?}");
+    let plain = Config { outputs: None, ..config(Topology::Inline, 1) };
+    let (second, _) = run_day(recording(plain, &directory), &day, Trader::default());
+    assert_eq!(second.journal.unwrap().warnings, [""; 0], "without outputs it goes on");
 }
 
 /// A journal that failed holds up no output: a ring of few lines would be full soon.
