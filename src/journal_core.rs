@@ -257,12 +257,19 @@ impl<'r> JournalRun<'r> {
         }
     }
 
-    /// Reads events that the journal has already and compares them with the input's.
+    /// Reads events that the journal has already and compares them with the input's. What strategies send is appended as far as
+    /// the events that cause it were found equal: another input's outputs must not come into this journal.
     fn compare(&mut self, ring: &mut RingReader, control: &Control, meter: &mut Meter<'_>) -> Result<(), CarryError> {
-        let Some((mut journal, last)) = self.found.take() else { return Ok(()) };
+        let everything = Sequence(u64::MAX);
+        let Some((mut journal, last)) = self.found.take() else {
+            self.outputs.let_out(everything);
+            return Ok(());
+        };
         meter.set(Counter::Durable, last.get());
         // What retention has let go cannot be compared.
         if !self.pass_over(ring, journal.next_sequence(), last, control, meter)? {
+            // Nothing was compared: a later run sends these outputs again.
+            self.outputs.let_go();
             return Ok(());
         }
         let mut waiter = self.wait.waiter();
@@ -286,7 +293,11 @@ impl<'r> JournalRun<'r> {
                 }
                 self.compared_events += count as u64;
                 rest = &rest[count..];
-                self.pass_over_places(Sequence(ring.next_sequence().get() - 1));
+                let compared = Sequence(ring.next_sequence().get() - 1);
+                self.pass_over_places(compared);
+                if self.compared_events > 0 {
+                    self.outputs.let_out(compared);
+                }
                 self.append_outputs(meter)?;
                 if control.is_abandoned() {
                     return Ok(());
@@ -298,10 +309,12 @@ impl<'r> JournalRun<'r> {
                     waiter.idle();
                     meter.idle();
                 } else {
+                    // All that is left was caused by events that were compared.
                     return ended_within(ring, last, control);
                 }
             }
         }
+        self.outputs.let_out(everything);
         Ok(())
     }
 
@@ -358,7 +371,8 @@ impl<'r> JournalRun<'r> {
                 self.warn(control);
             }
             let mut refused = Ok(());
-            // A channel that comes in among those of a batch is found with the next one.
+            // A channel that comes in among those of a batch is found with the next one. A mark takes nothing of the room (see
+            // `Writer::mark`): a line that was taken from the ring is never refused.
             let mut is_first = true;
             let count = ring.poll(room, |sequence, event| {
                 if is_first | is_gap(event) || !self.writer.has_mark(self.channel) {

@@ -11,7 +11,7 @@ use core::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tickcore_book::{Event, Sequence, mix};
-use tickcore_journal::{OpenError, ReadError, Reader, Start, Stream, info};
+use tickcore_journal::{OUTPUT_STREAMS_MAX, OpenError, ReadError, Reader, Start, Stream, info};
 
 /// Why recorded outputs cannot be compared with.
 #[derive(Debug, thiserror::Error)]
@@ -102,14 +102,26 @@ impl OutputCheck {
     /// # Errors
     /// When it cannot be read.
     pub fn load(dir: &Path) -> Result<Self, OutputCheckError> {
-        let streams = info(dir)?.streams;
-        let outputs = || streams.iter().filter_map(|found| Some((u32::from(found.stream.core()?), found.last)));
-        let cores = outputs().map(|(core, _)| core + 1).max().unwrap_or(0);
-        let read = |core| {
-            let end = outputs().find(|(of, _)| *of == core).map_or(Sequence(0), |(_, last)| last);
-            Recorded::read(dir, core, Sequence(0), end)
+        let found = info(dir)?;
+        let has_lost_segments = found.segments.first().is_some_and(|first| first.number > 1);
+        let mut ends = vec![Sequence(0); OUTPUT_STREAMS_MAX];
+        for (core, end) in (0..).zip(&mut ends) {
+            let stream = Stream::outputs_of(core);
+            match found.streams.iter().find(|found| found.stream == stream) {
+                Some(found) => *end = found.last,
+                // All that it had was released, perhaps: then its numbers begin behind that.
+                None if has_lost_segments => {
+                    *end = Sequence(Reader::open_stream(dir, stream)?.next_sequence().get() - 1);
+                }
+                None => {}
+            }
+        }
+        let cores = ends.iter().rposition(|&end| end > Sequence(0)).map_or(0, |core| core + 1);
+        let read = |(core, &end): (u32, &Sequence)| match end {
+            Sequence(0) => Ok(Recorded::default()),
+            end => Recorded::read(dir, core, Sequence(0), end),
         };
-        Ok(Self { dir: dir.to_owned(), cores: (0..cores).map(read).collect::<Result<_, _>>()? })
+        Ok(Self { dir: dir.to_owned(), cores: (0..).zip(&ends[..cores]).map(read).collect::<Result<_, _>>()? })
     }
 
     /// Book cores whose outputs are in the journal, up to the last that sent any.
@@ -120,6 +132,11 @@ impl OutputCheck {
     /// Recorded outputs, all cores together.
     pub fn outputs(&self) -> u64 {
         self.cores.iter().map(|core| core.digests.len() as u64).sum()
+    }
+
+    /// The journal, and the last output of each core.
+    pub(crate) fn ends(&self) -> (&Path, Vec<Sequence>) {
+        (&self.dir, self.cores.iter().map(|core| Sequence(core.last())).collect())
     }
 
     /// Those of one core of a run with `cores`, when they can be compared.
@@ -211,7 +228,8 @@ pub enum OutputCheckOutcome {
         same: u64,
         /// Outputs sent behind the last recorded one of their core: the recorded run was killed, or sent less.
         behind: u64,
-        /// The first difference, by the input that caused it.
+        /// The first difference, by the input that caused it. Where the last cores of the recorded run sent nothing, it may come
+        /// of another number of cores: that is recorded nowhere else.
         difference: Option<OutputDifference>,
     },
     /// They cannot be compared: which core an output is of depends on how many there are.
@@ -220,6 +238,12 @@ pub enum OutputCheckOutcome {
         recorded: u32,
         /// Cores of this run.
         cores: u32,
+    },
+    /// They cannot be compared: the replay began at a checkpoint which does not say, or not rightly, how many outputs of each core lie
+    /// before it. The run's notices say why.
+    NotCounted {
+        /// The last event of the checkpoint.
+        checkpoint: Sequence,
     },
 }
 

@@ -124,7 +124,10 @@ pub enum Unsent {
 /// How the outputs of the book cores leave them.
 #[derive(Clone, Debug)]
 pub struct OutputConfig {
-    /// Lines of each core's ring, a power of two: so many outputs can be on their way to the slowest gating reader.
+    /// Lines of each core's ring, a power of two: so many outputs can be on their way to the slowest gating reader. Give it as many
+    /// as it takes that none is ever refused: a refusal is in no record, so a journaled run with one cannot be resumed with its
+    /// outputs. The strategy would be asked again and not be refused, and what it sends then has other numbers. Such a run says so
+    /// at its end ([`JournalOutcome::warnings`](crate::outcome::JournalOutcome::warnings)), and can be resumed without outputs.
     pub lines: usize,
     /// Gating readers of each ring that the embedder can have at a time, beside the journal's.
     pub readers_max: usize,

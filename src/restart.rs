@@ -226,6 +226,8 @@ pub(crate) struct Restart {
     pub(crate) seen: Sequence,
     /// Outputs that an earlier run has recorded and the strategies send again, by book core.
     pub(crate) recorded: Vec<Recorded>,
+    /// A checkpoint behind which outputs cannot be compared, as it does not know their numbers.
+    pub(crate) not_counted: Option<Sequence>,
     /// What is to be said of it.
     pub(crate) notices: Vec<String>,
 }
@@ -258,7 +260,17 @@ impl Restart {
         if !is_taken_on(strategies, &checkpoint.state()?) {
             return Err(RestartError::Strategy { sequence });
         }
-        Ok(Self { checkpoint: Some(checkpoint.clone()), base: sequence, ..Self::default() })
+        let mut restart = Self { checkpoint: Some(checkpoint.clone()), base: sequence, ..Self::default() };
+        if let Some(check) = &config.output_check
+            && check.cores() as usize == strategies.len()
+        {
+            let (dir, last) = check.ends();
+            if let Err(why) = (LastOutputs { dir, last }).fit(&checkpoint.state()?) {
+                restart.not_counted = Some(sequence);
+                restart.notices.push(format!("outputs behind the checkpoint of {sequence} are not compared: {why}"));
+            }
+        }
+        Ok(restart)
     }
 
     fn resuming<S: Strategy>(
@@ -279,7 +291,10 @@ impl Restart {
             && let Some(checkpoint) = checkpoints.take_newest()
         {
             let fitting = fits(&checkpoint, config.capacity).and_then(|state| match &outputs {
-                Some(outputs) => outputs.fit(&state, &checkpoint.file).map(|()| state),
+                Some(outputs) => match outputs.fit(&state) {
+                    Ok(()) => Ok(state),
+                    Err(why) => Err(format!("the checkpoint {} is passed over: {why}", checkpoint.file)),
+                },
                 None => Ok(state),
             });
             let why = match (fitting, whole(config)) {
@@ -342,7 +357,7 @@ impl Restart {
 /// Why a run does not go on whose strategy sends something else than it did before.
 pub(crate) fn departed(core: u32, number: Sequence, cause: Sequence) -> String {
     format!(
-        "the journal does not belong to this strategy or input: output {number} of book core {core}, at event {cause}, differs from the recorded one; resume with those it was made with, or choose another directory"
+        "the journal does not belong to this strategy, input or number of book cores: output {number} of book core {core}, at event {cause}, differs from the recorded one; resume with those it was made with, or choose another directory; if intents were refused in the run that made it, as its ring was full, it can be resumed without outputs alone"
     )
 }
 
@@ -369,7 +384,7 @@ impl<'d> LastOutputs<'d> {
     }
 
     /// Whether outputs can go on from this state: it must know how many there were, and the journal must hold them.
-    fn fit(&self, state: &SessionState<'_>, file: &str) -> Result<(), String> {
+    fn fit(&self, state: &SessionState<'_>) -> Result<(), String> {
         let sequence = state.standing.sequence;
         let why = match (&self.last[..], state.standing.outputs) {
             ([_], None) => "it was made without the strategy, and how many outputs there were is not known".to_owned(),
@@ -391,7 +406,7 @@ impl<'d> LastOutputs<'d> {
             }
             _ => "how many outputs each of several book cores had sent is in no checkpoint".to_owned(),
         };
-        Err(format!("the checkpoint {file} is passed over: {why}"))
+        Err(why)
     }
 
     /// The recorded outputs behind a checkpoint, or all.

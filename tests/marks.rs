@@ -129,10 +129,18 @@ fn every_frame_says_where_its_records_come_from() {
 struct Channels {
     next: [u64; 3],
     sent: u64,
+    gap_every: u64,
     counts: Counts,
 }
 
-const GAP_EVERY: u64 = 997;
+impl Channels {
+    fn with_gap_every(gap_every: u64) -> Self {
+        Self { next: [1; 3], sent: 0, gap_every, counts: Counts::default() }
+    }
+}
+
+/// So seldom that the marks of all gaps have room in one frame, beside those of the channels.
+const GAP_EVERY: u64 = 9_973;
 const MESSAGES: u64 = 40_000;
 
 impl Source for Channels {
@@ -143,7 +151,7 @@ impl Source for Channels {
             let next = &mut self.next[channel as usize];
             self.sent += 1;
             messages += 1;
-            let kind = if self.sent.is_multiple_of(GAP_EVERY) { Kind::Gap } else { Kind::Delete };
+            let kind = if self.sent.is_multiple_of(self.gap_every) { Kind::Gap } else { Kind::Delete };
             if kind == Kind::Gap {
                 *next += 50;
             }
@@ -172,7 +180,7 @@ fn channels_are_told_apart_and_every_gap_has_its_mark() {
     for topology in [Topology::Inline, Topology::Pipelined] {
         let directory = scratch.path().join(topology.name());
         let config = journaled(config(topology), &directory);
-        let source = Channels { next: [1; 3], sent: 0, counts: Counts::default() };
+        let source = Channels::with_gap_every(GAP_EVERY);
         let outcome = engine::run(&config, source, NoStrategy).unwrap();
         assert!(outcome.is_good() && outcome.events == MESSAGES, "{:?}", outcome.end);
         let mut reader = Reader::open(&directory).unwrap();
@@ -191,6 +199,22 @@ fn channels_are_told_apart_and_every_gap_has_its_mark() {
         assert_eq!(gaps.len() as u64, MESSAGES / GAP_EVERY);
         assert!(gaps.is_subset(&marked), "{topology}: {:?}", gaps.difference(&marked).collect::<Vec<_>>());
         assert_are_places(&directory, &places, topology.name());
+    }
+}
+
+/// More gaps in a batch than frames of a small buffer have room for marks: no record may be refused for them.
+#[test]
+fn a_storm_of_gaps_leaves_room_for_its_records() {
+    let scratch = tempdir().unwrap();
+    for topology in [Topology::Inline, Topology::Pipelined] {
+        let directory = scratch.path().join(topology.name());
+        let mut config = journaled(config(topology), &directory);
+        let options = &mut config.journal.as_mut().unwrap().options;
+        (options.frame_bytes, options.staging_bytes) = (64 << 10, 1 << 20);
+        let outcome = engine::run(&config, Channels::with_gap_every(3), NoStrategy).unwrap();
+        assert!(outcome.is_good() && outcome.events == MESSAGES, "{:?} {:?}", outcome.end, outcome.journal);
+        let (marks, bare) = marks(&directory);
+        assert!(marks.len() > 100 && bare == 0, "{} marks, {bare} frames without", marks.len());
     }
 }
 

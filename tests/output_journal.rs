@@ -13,21 +13,23 @@ use std::thread;
 use std::time::Duration;
 use tempfile::tempdir;
 use tickcore::OnFailure;
-use tickcore::book::{Capacity, Sequence};
+use tickcore::book::{Bbo, Capacity, Event, InstrumentId, OrderId, Sequence};
 use tickcore::checkpoint::make;
 use tickcore::engine::{self, Config, EngineError};
 use tickcore::feed::source::{ItchBytes, ItchOptions, Source};
 use tickcore::inputs::Inputs;
-use tickcore::journal::{Capacities, Reader, Stream, verify};
+use tickcore::journal::{Capacities, Reader, Retention, Stream, info, verify};
 use tickcore::outcome::Outcome;
 use tickcore::output_check::{OutputCheck, OutputCheckOutcome, OutputDifference};
-use tickcore::outputs::{OutputConfig, cause_of};
+use tickcore::outputs::{Intent, OutputConfig, cause_of};
 use tickcore::pace::Pace;
-use tickcore::pin::Cores;
+use tickcore::pin::{Cores, allowed_cores, pin_to};
 use tickcore::shards::ShardMap;
-use tickcore::strategy::NoStrategy;
+use tickcore::strategy::{Context, NoStrategy, Strategy};
 use tickcore::topology::Topology;
 
+/// Where the price ends in a message that adds an order.
+const ADD_ORDER_PRICE_LAST: usize = 35;
 const CAPACITY: Capacity = Capacity { instruments_max: 2_000, orders_max: 200_000, levels_max: 200_000 };
 
 fn config(topology: Topology, cores: u32) -> Config {
@@ -290,6 +292,118 @@ fn outputs_that_no_journal_has_are_recorded_when_it_is_resumed() {
     assert!(third.journal.as_ref().unwrap().checkpoint_sequence.is_some());
     assert_eq!(recorded(&directory, 0), whole[0]);
     assert_eq!(seen[0], whole[0][second.outputs[0].last.get() as usize..]);
+}
+
+/// A resume with another input must leave the journal as it was: the right one goes on with it.
+#[test]
+fn outputs_of_another_input_are_not_recorded() {
+    let scratch = tempdir().unwrap();
+    let rare = Trader { is_rare: true, ..Trader::default() };
+    let day = generated(60_000, 100, 9);
+    let half = &day[..day.len() / 2];
+    let (_, whole) = run_day(config(Topology::Inline, 1), &day, rare);
+    // The prices of all orders behind this place are other ones.
+    let mut other = day.clone();
+    let mut position = 0;
+    while position < day.len() {
+        let message = position + 2;
+        if position > day.len() * 2 / 5 && day[message] == b'A' {
+            other[message + ADD_ORDER_PRICE_LAST] ^= 4;
+        }
+        position = message + usize::from(u16::from_be_bytes([day[position], day[position + 1]]));
+    }
+    for (topology, has_outputs) in
+        [(Topology::Inline, false), (Topology::Pipelined, false), (Topology::Pipelined, true)]
+    {
+        let directory = scratch.path().join(format!("{topology}-{has_outputs}"));
+        let begun = config(topology, 1);
+        let outputs = begun.outputs.clone().filter(|_| has_outputs);
+        run_day(recording(Config { outputs, ..begun }, &directory), half, rare);
+        let before = recorded(&directory, 0);
+        // All threads on one core, so that the book core is far ahead of the comparison.
+        let ended = thread::scope(|scope| {
+            let confined = scope.spawn(|| {
+                pin_to(allowed_cores().unwrap()[0]).unwrap();
+                run(&recording(config(topology, 1), &directory), day_of(&other), rare)
+            });
+            confined.join().unwrap()
+        });
+        let error = match ended {
+            Err(error) => error.to_string(),
+            Ok(outcome) => outcome.journal.unwrap().error.unwrap(),
+        };
+        assert!(error.contains("does not belong to this"), "{error}");
+        let after = recorded(&directory, 0);
+        assert!(after.len() >= before.len() && after[..] == whole[0][..after.len()], "{topology}: {}", after.len());
+        run_day(recording(config(topology, 1), &directory), &day, rare);
+        assert_eq!(recorded(&directory, 0), whole[0], "{topology}");
+    }
+}
+
+/// Sends its first fifty intents and no more.
+#[derive(Clone, Copy, Debug, Default)]
+struct Early {
+    sent: u64,
+}
+
+impl Strategy for Early {
+    fn on_bbo(&mut self, context: &mut Context<'_, '_>, instrument: InstrumentId, _: &Bbo, _: &Event) {
+        if self.sent < 50 {
+            self.sent += 1;
+            context.send(&Intent { instrument, id: OrderId(self.sent), ..Intent::default() }).unwrap();
+        }
+    }
+
+    fn save(&self) -> Option<Vec<u8>> {
+        Some(Vec::new())
+    }
+}
+
+/// Outputs that were released with the journal's beginning have their numbers still.
+#[test]
+fn released_outputs_keep_their_numbers_in_a_comparison() {
+    let scratch = tempdir().unwrap();
+    let day = generated(120_000, 100, 9);
+    let directory = scratch.path().join("journal");
+    let run_part = |part: &[u8]| {
+        let mut config = recording(config(Topology::Inline, 1), &directory);
+        let options = &mut config.journal.as_mut().unwrap().options;
+        (options.segment_bytes, options.frame_bytes) = (1 << 20, 64 << 10);
+        options.retention = Retention { segments_max: Some(2), ..Retention::default() };
+        let outcome = engine::run(&config, day_of(part), Early::default()).unwrap();
+        assert!(outcome.is_good(), "{:?}", outcome.journal);
+    };
+    run_part(&day[..day.len() / 8]);
+    make(&directory, NoStrategy, |_, _| ()).unwrap();
+    run_part(&day);
+    assert!(info(&directory).unwrap().streams.iter().all(|found| found.stream == Stream::INPUTS), "all were released");
+    let check = OutputCheck::load(&directory).unwrap();
+    assert_eq!((check.cores(), check.outputs()), (1, 0));
+    let outcome = engine::run(
+        &Config { output_check: Some(check), ..config(Topology::Inline, 1) },
+        day_of(&day),
+        Early::default(),
+    );
+    let same = OutputCheckOutcome::Compared { same: 0, behind: 0, difference: None };
+    assert_eq!(outcome.unwrap().output_check, Some(same), "they lie before what is there");
+}
+
+/// A run with refusals says at its end that it cannot be resumed with its outputs, and so does the run that resumes it.
+#[test]
+fn refused_intents_are_told_of() {
+    let scratch = tempdir().unwrap();
+    let day = generated(60_000, 100, 9);
+    let directory = scratch.path().join("journal");
+    let gateway = Gateway::default();
+    let crowded = Config { outputs: Some(gateway.config(64)), ..config(Topology::Inline, 1) };
+    let half = day_of(&day[..day.len() / 2]);
+    let first = run(&recording(crowded, &directory), half, Trader::default()).unwrap();
+    assert!(first.is_good() && first.outputs[0].refused > 0, "{:?}", first.outputs);
+    let warnings = first.journal.unwrap().warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("intents were refused")), "{warnings:?}");
+    let plain = Config { outputs: None, ..config(Topology::Inline, 1) };
+    let (second, _) = run_day(recording(plain, &directory), &day, Trader::default());
+    assert_eq!(second.journal.unwrap().warnings, [""; 0], "without outputs it goes on");
 }
 
 /// A journal that failed holds up no output: a ring of few lines would be full soon.

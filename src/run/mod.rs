@@ -9,8 +9,8 @@ use crate::engine::{Config, EngineError, Progress};
 use crate::feed_core::FeedEnd;
 use crate::machine;
 use crate::outcome::{BooksOutcome, CoreOutcome, End, LiveOutcome, MachineOutcome, Outcome};
-use crate::output_check::{Compared, recorded_output};
-use crate::outputs::{OutputRings, cause_of};
+use crate::output_check::{Compared, OutputCheckOutcome, recorded_output};
+use crate::outputs::{CoreOutputs, OutputRings, cause_of};
 use crate::pace::Pace;
 use crate::pin::{Cores, started_on};
 use crate::places::Places;
@@ -404,7 +404,10 @@ impl<'r> Run<'r> {
         let mut outputs = Vec::with_capacity(books.len());
         let compared: Vec<Compared> = books.iter().map(|book| book.compared).collect();
         let check = self.config.output_check.as_ref().filter(|_| self.restart().recorded.is_empty());
-        let output_check = check.map(|check| check.conclude(&compared, Sequence(events))).transpose()?;
+        let output_check = match (check, self.restart().not_counted) {
+            (Some(_), Some(checkpoint)) => Some(OutputCheckOutcome::NotCounted { checkpoint }),
+            (check, _) => check.map(|check| check.conclude(&compared, Sequence(events))).transpose()?,
+        };
         let departed = self.departed(&compared, Sequence(events))?;
         let mut live = LiveOutcome { received: feed.arrival_faults, ..LiveOutcome::default() };
         let mut all: Option<BooksOutcome> = None;
@@ -423,6 +426,7 @@ impl<'r> Run<'r> {
             cores.push(journal.core);
             let mut outcome = journal.outcome.describe();
             outcome.error = outcome.error.or(departed);
+            outcome.warnings.extend(refusals(&outputs));
             outcome
         });
         Ok(Outcome {
@@ -491,4 +495,14 @@ impl<'r> Run<'r> {
             notices: self.notices().collect(),
         }
     }
+}
+
+/// What stands in the way of resuming a journal whose run refused intents: that is in no record, so nothing can repeat it.
+fn refusals(outputs: &[CoreOutputs]) -> Option<String> {
+    let refused: u64 = outputs.iter().map(|core| core.refused).sum();
+    (refused > 0).then(|| {
+        format!(
+            "{refused} intents were refused, as the output ring was full: a run that resumes this journal sends them again, so it can be resumed without outputs alone; give the ring more lines or a faster reader"
+        )
+    })
 }

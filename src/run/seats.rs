@@ -194,6 +194,7 @@ impl Run<'_> {
         if let Some(recorded) = restart.recorded.get(number as usize) {
             core.outputs.repeat(recorded.clone());
         } else if let Some(check) = &self.config.output_check
+            && restart.not_counted.is_none()
             && let Some(recorded) = check.of_core(number, self.config.shards.count())
         {
             core.outputs.check(recorded);

@@ -18,13 +18,15 @@ pub(crate) struct Trader {
     pub(crate) differs_at: Option<u64>,
     /// The intent that it leaves out.
     pub(crate) leaves_out: Option<u64>,
+    /// Whether it sends at few changes.
+    pub(crate) is_rare: bool,
 }
 
 impl Strategy for Trader {
     fn on_bbo(&mut self, context: &mut Context<'_, '_>, instrument: InstrumentId, bbo: &Bbo, _: &Event) {
         self.chain =
             bbo.to_words().into_iter().fold(self.chain ^ u64::from(instrument.get()), |chain, word| mix(chain ^ word));
-        if !self.chain.is_multiple_of(3) {
+        if !self.chain.is_multiple_of(if self.is_rare { 60 } else { 3 }) {
             return;
         }
         self.tried += 1;
