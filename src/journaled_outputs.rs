@@ -140,7 +140,7 @@ mod tests {
     fn outputs_wait_for_the_comparison_of_what_caused_them_and_hold_up_nobody() {
         let scratch = tempdir().unwrap();
         let options = Options { staging_bytes: 4 << 20, output_streams: 1, ..Options::default() };
-        let mut writer = Writer::create(&scratch.path().join("journal"), options, Metadata::default()).unwrap();
+        let mut writer = Writer::create(scratch.path().join("journal"), options, Metadata::default()).unwrap();
         let config = OutputConfig { lines: 64, readers_max: 0, ..OutputConfig::default() };
         let rings = OutputRings::new(&config, 1, true, Sequence(0)).unwrap();
         let mut outlet = rings.outlet(0);

@@ -139,8 +139,8 @@ impl Channels {
     }
 }
 
-/// So seldom that the marks of all gaps have room in one frame, beside those of the channels.
-const GAP_EVERY: u64 = 9_973;
+/// More often than a frame has room for, and so seldom that the journal is polled between two: at least every 1,024 events.
+const GAP_EVERY: u64 = 1_201;
 const MESSAGES: u64 = 40_000;
 
 impl Source for Channels {

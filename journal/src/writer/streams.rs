@@ -196,9 +196,9 @@ impl Writer {
     /// It is kept with the frame when it is the first of its channel there, and when the record tells of a gap.
     ///
     /// A frame holds seven. An eighth is not kept, not even that of a gap: closing the frame at once would take away what
-    /// [`Writer::room`] has said. But the next [`Writer::poll`] closes it, if it is a quarter full or more or the mark was one of
-    /// a gap, and the next frame has room. Less full it stays open, for many channels mixed with each other would make many
-    /// small frames.
+    /// [`Writer::room`] has said. But the next [`Writer::poll`] closes it, if it is a quarter full or more, or the mark, the
+    /// seventh or beyond, was one of a gap; and the next frame has room. Less full it stays open, for many channels mixed with
+    /// each other would make many small frames.
     pub fn mark(&mut self, channel: u32, venue_sequence: u64, is_gap: bool) {
         let position = self.inputs.open.as_ref().map_or(FRAME_HEADER_RECORDS, |open| open.position);
         let mut record = (position - FRAME_HEADER_RECORDS) as u32;
@@ -220,6 +220,8 @@ impl Writer {
             return;
         }
         self.marks.push(FrameMark { channel, record, venue_sequence });
+        // So that the next gap has its mark, if a poll comes before it.
+        self.is_close_due |= is_gap && self.marks.is_full();
     }
 
     /// The inputs for 0, the outputs of core n for 1 + n.
