@@ -4,7 +4,7 @@ use super::select::Usage;
 use clap::{Args, ValueEnum};
 use std::str::FromStr;
 use std::time::Duration;
-use tickcore::journal::{Backend, Options, Retention, SyncPolicy};
+use tickcore::journal::{Backend, Options, Retention, SyncPolicy, WRITE_UNIT_BYTES};
 use tickcore::{JournalPolicy, OnFailure};
 
 /// Bytes of an event in the journal.
@@ -126,6 +126,13 @@ impl JournalArgs {
         }
     }
 
+    /// Frames of the usual size, or as small as a small buffer or small segments want them.
+    fn frame_bytes(&self, usual: u32) -> u32 {
+        let buffer_bytes = (self.journal_buffer as u64) << 20;
+        let most = (buffer_bytes / 4).min(self.journal_segment.0 / 2).min(u64::from(usual));
+        ((most - most % WRITE_UNIT_BYTES) as u32).max(WRITE_UNIT_BYTES as u32)
+    }
+
     /// Options without a helper.
     ///
     /// # Errors
@@ -136,6 +143,7 @@ impl JournalArgs {
         let defaults = Options::default();
         let options = Options {
             staging_bytes: self.journal_buffer << 20,
+            frame_bytes: self.frame_bytes(defaults.frame_bytes),
             backend: match self.journal_backend {
                 BackendArg::IoUringFixed => Backend::IoUringFixed,
                 BackendArg::IoUring => Backend::IoUring,
