@@ -126,12 +126,14 @@ impl Drop for Scratch {
 fn measure(plan: &Plan, progress: impl Fn(&str)) -> anyhow::Result<Scorecard> {
     let scratch = Scratch::new()?;
     let recorded = Recorded::new(&scratch.0, plan.records.min(MESSAGES_MAX))?;
+    // Before this thread is pinned: then it may use one.
+    let cores = allowed_cores()?;
     let mut machine = Machine::pin();
     let mut rounds = Vec::with_capacity(plan.rounds);
     let mut backend = String::new();
     for number in 1..=plan.rounds {
         progress(&format!("round {number} of {}", plan.rounds));
-        rounds.push(round(plan, &scratch.0, &recorded, &mut backend)?);
+        rounds.push(round(plan, &scratch.0, &recorded, &cores, &mut backend)?);
         machine.note_huge_pages();
     }
     let of = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
@@ -193,7 +195,13 @@ fn figures(of: impl Fn(fn(&Round) -> f64) -> f64) -> Vec<Figure> {
     ]
 }
 
-fn round(plan: &Plan, scratch: &Path, recorded: &Recorded, backend: &mut String) -> anyhow::Result<Round> {
+fn round(
+    plan: &Plan,
+    scratch: &Path,
+    recorded: &Recorded,
+    cores: &[usize],
+    backend: &mut String,
+) -> anyhow::Result<Round> {
     let raw = scratch.join("raw");
     let bytes = (plan.records * 64).next_multiple_of(8 << 20);
     let limit = Limit::measure(fio::PROGRAM.as_ref(), &raw, bytes)?;
@@ -209,7 +217,7 @@ fn round(plan: &Plan, scratch: &Path, recorded: &Recorded, backend: &mut String)
     std::fs::remove_dir_all(&journal)?;
     let sustained = ours::throughput(&journal, plan.records, false, backend)?;
     std::fs::remove_dir_all(&journal)?;
-    let (append, append_interrupted) = append_costs(&journal, plan.records.min(2_000_000))?;
+    let (append, append_interrupted) = append_costs(&journal, plan.records.min(2_000_000), cores)?;
     let slow = ours::paced(&journal, 1_000_000, plan.paced_ms)?;
     std::fs::remove_dir_all(&journal)?;
     let fast = ours::paced(&journal, 10_000_000, plan.paced_ms)?;
@@ -249,11 +257,13 @@ fn round(plan: &Plan, scratch: &Path, recorded: &Recorded, backend: &mut String)
 }
 
 /// What an append costs on the core that devices interrupt least, and on the one that they interrupt most.
-fn append_costs(journal: &Path, records: u64) -> anyhow::Result<(ours::AppendCost, ours::AppendCost)> {
+fn append_costs(journal: &Path, records: u64, cores: &[usize]) -> anyhow::Result<(ours::AppendCost, ours::AppendCost)> {
     let on = |core: usize| -> anyhow::Result<(u64, ours::AppendCost)> {
         let before = interrupts::of_devices(core);
         let cost = std::thread::scope(|scope| {
             let measured = scope.spawn(|| {
+                // The thread that started it is pinned.
+                ours::floats();
                 pin_to(core)?;
                 ours::append_cost(journal, records)
             });
@@ -262,7 +272,7 @@ fn append_costs(journal: &Path, records: u64) -> anyhow::Result<(ours::AppendCos
         std::fs::remove_dir_all(journal)?;
         Ok((interrupts::of_devices(core) - before, cost))
     };
-    let mut costs = allowed_cores()?.into_iter().map(on).collect::<Result<Vec<_>, _>>()?;
+    let mut costs = cores.iter().copied().map(on).collect::<Result<Vec<_>, _>>()?;
     costs.sort_by_key(|&(interrupts, _)| interrupts);
     match costs[..] {
         [(_, least), .., (_, most)] => Ok((least, most)),
