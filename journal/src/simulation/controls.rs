@@ -47,6 +47,7 @@ const DEFENCES: &[Defence] = &[
 ];
 
 /// Seeds that broke late-found ones lately, tried first: what the seeds do moves with each change of the writer.
+/// Seed 28,922 breaks with all defences in place, too (`docs/JOURNAL.md`): until that is mended the last row shows nothing.
 const KNOWN_SEEDS: &[(Defence, u64)] =
     &[(Defence::DurablePlaces, 3_173), (Defence::DurableCopyBeforeCut, 2_184), (Defence::SealBeforeAside, 28_922)];
 
