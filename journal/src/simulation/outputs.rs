@@ -1,17 +1,21 @@
 //! The outputs of cores in a seeded run, and marks: what was appended beside the inputs, and what of it has to come back.
 
 use super::Random;
+use super::disk::Disk;
 use crate::fault::{OpenError, ReadError};
-use crate::format::{BLOCK_BYTES, FRAME_HEADER_BYTES, FrameHeader, Place, SegmentHeader};
+use crate::format::{BLOCK_BYTES, FRAME_HEADER_BYTES, FrameHeader, Place, SegmentFooter, SegmentHeader};
 use crate::medium::Medium;
+use crate::options::{Metadata, Options};
 use crate::reader::{Reader, Tail};
 use crate::recovery::Recovery;
 use crate::seek::Start;
 use crate::stream::Stream;
+use crate::walk::Positions;
 use crate::writer::{AppendError, Writer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tickcore_book::{Event, InstrumentId, Kind, OrderId, Sequence, TimestampNs};
+use zerocopy::IntoBytes;
 
 /// Cores that have outputs in a run at most.
 pub(super) const CORES: u16 = 3;
@@ -243,13 +247,78 @@ pub(super) fn frames(bytes: &[u8]) -> Vec<SoundFrame<'_>> {
     frames
 }
 
+/// Frames of a torn tail that recovery cut. They still stand in a file whose trimming was lost with the machine, before places
+/// that later segments call durable: no word is about them.
+pub(super) struct Cuts {
+    /// Where the frames of a segment end.
+    footers: BTreeMap<u64, u64>,
+    /// What the next segment's header says that the streams go on with.
+    ends: BTreeMap<u64, Positions>,
+}
+
+impl Cuts {
+    pub(super) fn of(contents: &BTreeMap<String, Vec<u8>>) -> Self {
+        let (mut footers, mut ends) = (BTreeMap::new(), BTreeMap::new());
+        for (_, bytes) in segments(contents) {
+            let units = || (0..).step_by(BLOCK_BYTES as usize).zip(bytes.chunks_exact(BLOCK_BYTES as usize));
+            let Some(Ok(header)) = units().next().map(|(_, unit)| SegmentHeader::read(unit)) else { continue };
+            ends.insert(header.number.wrapping_sub(1), Positions::of_header(&header));
+            let is_footer = |offset, unit: &[u8]| {
+                SegmentFooter::read(unit).is_ok_and(|footer| footer.check_place(header.identity(), offset).is_ok())
+            };
+            if let Some((offset, _)) = units().find(|&(offset, unit)| is_footer(offset, unit)) {
+                footers.insert(header.number, offset);
+            }
+        }
+        Self { footers, ends }
+    }
+
+    pub(super) fn has(&self, frame: &FrameHeader) -> bool {
+        let is_behind_footer = self.footers.get(&frame.segment).is_some_and(|&footer| frame.offset > footer);
+        let end = self.ends.get(&frame.segment).map(|end| end.of_stream(frame.stream));
+        is_behind_footer || end.is_some_and(|end| frame.last_sequence() >= end.next_sequence)
+    }
+}
+
+/// The segments among the files, but for compacted ones.
+pub(super) fn segments(contents: &BTreeMap<String, Vec<u8>>) -> impl Iterator<Item = (&String, &Vec<u8>)> {
+    contents.iter().filter(|(name, _)| name.ends_with(".tcj"))
+}
+
 /// The last output of each core in the frames that begin before a place: what a statement that these were durable is worth.
 pub(super) fn lasts_before(place: Place, contents: &BTreeMap<String, Vec<u8>>) -> [u64; CORES as usize] {
     let mut lasts = [0; CORES as usize];
-    for frame in contents.values().flat_map(|bytes| frames(bytes)).filter(|frame| frame.place() < place) {
-        if let Some(last) = lasts.get_mut((frame.header.stream as usize).wrapping_sub(1)) {
-            *last = frame.header.last_sequence().max(*last);
+    let cuts = Cuts::of(contents);
+    let found = segments(contents).flat_map(|(_, bytes)| frames(bytes));
+    for SoundFrame { header, .. } in found.filter(|frame| frame.place() < place && !cuts.has(&frame.header)) {
+        if let Some(last) = lasts.get_mut((header.stream as usize).wrapping_sub(1)) {
+            *last = header.last_sequence().max(*last);
         }
     }
     lasts
+}
+
+/// A later segment goes on where a torn tail was cut: its place says nothing of what was cut, and everything of what was not.
+#[test]
+fn a_later_place_says_nothing_of_what_was_cut() {
+    let disk = Disk::new(Random::new(1));
+    let options = Options { output_streams: 1, staging_bytes: 8 << 20, ..Options::default() };
+    let mut writer = Writer::create_on(&disk.medium(), options, Metadata::default(), |storage| storage).unwrap();
+    writer.append_output(0, Sequence(1), &output(0, 1)).unwrap();
+    writer.flush().unwrap();
+    let mut contents = disk.state().contents();
+    let first = contents["segment-000001.tcj"].clone();
+    let frame = frames(&first)[0].header;
+    let mut next = SegmentHeader::read(&first[..BLOCK_BYTES as usize]).unwrap();
+    (next.number, next.epoch) = (2, 2);
+    let place = Place { segment: 2, offset: BLOCK_BYTES };
+    for is_cut in [true, false] {
+        if !is_cut {
+            next.outputs.set(1, frame.end_position());
+        }
+        contents.insert("segment-000002.tcj".to_owned(), next.seal().as_bytes().to_vec());
+        let expected = if is_cut { 0 } else { 1 };
+        assert_eq!(lasts_before(place, &contents)[0], expected);
+        assert_eq!(Cuts::of(&contents).has(&frame), is_cut);
+    }
 }

@@ -583,7 +583,8 @@ impl Run {
         let first = self.first().map_err(|error| error.to_string())?;
         let first_segment = Catalog::load(&self.disk.medium()).map_err(|error| error.to_string())?.first.0;
         let after = self.disk.state().contents();
-        for (name, bytes) in before.iter().filter(|(name, _)| name.ends_with(".tcj")) {
+        let cuts = outputs::Cuts::of(&before);
+        for (name, bytes) in outputs::segments(&before) {
             for frame in outputs::frames(bytes) {
                 let (last, offset, frame_bytes) = (frame.header.last_sequence(), frame.offset, frame.bytes);
                 let is_kept = |bytes: &Vec<u8>| bytes.get(offset..offset + frame_bytes.len()) == Some(frame_bytes);
@@ -594,7 +595,7 @@ impl Run {
                 } else {
                     frame.header.segment >= first_segment && frame.place() < claimed_place
                 };
-                if is_promised && !after.values().any(is_kept) {
+                if is_promised && !cuts.has(&frame.header) && !after.values().any(is_kept) {
                     return Err(format!("the frame of {name} at {offset}, to {last}, is nowhere after the repair"));
                 }
             }
