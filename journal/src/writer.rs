@@ -252,9 +252,7 @@ impl Writer {
         }
         self.submit_frames();
         self.submit_group();
-        if let Err(cause) = self.storage.dispatch() {
-            self.fail("submit writes to", self.segment.name, self.segment.offset, cause);
-        }
+        self.dispatch();
         if is_idle && self.options.has_own_core {
             self.storage.give_way();
         }
@@ -262,6 +260,13 @@ impl Writer {
         match &self.failure {
             None => Ok(self.watermarks()),
             Some(failure) => Err(failure.clone()),
+        }
+    }
+
+    /// Hands what was submitted to the kernel.
+    fn dispatch(&mut self) {
+        if let Err(cause) = self.storage.dispatch() {
+            self.fail("submit writes to", self.segment.name, self.segment.offset, cause);
         }
     }
 

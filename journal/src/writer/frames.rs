@@ -20,6 +20,9 @@ use zerocopy::IntoBytes;
 const BLOCKING_LINGER: Duration = Duration::from_millis(1);
 /// From this length on, a frame that is closed before it is full ends with a whole write unit.
 const WHOLE_UNITS_FROM_BYTES: usize = 3 * WRITE_UNIT_BYTES as usize;
+/// A write of so many bytes is handed to the kernel at once. The next one's frame takes its time to be built, and the kernel would
+/// make one of both.
+const AT_ONCE_BYTES: usize = 64 << 10;
 /// Frames that are given their places before it is their turn, where a segment ends.
 pub(super) const BUILT_MAX: usize = 8;
 
@@ -272,6 +275,9 @@ impl Writer {
         self.in_flight.push_back(FrameInFlight { frame, bytes_written: 0, is_through });
         let PlacedFrame { file, offset, frame_bytes: to, .. } = frame;
         self.storage.submit(token, Operation::Write { file, offset, block, from: 0, to, is_through });
+        if to >= AT_ONCE_BYTES {
+            self.dispatch();
+        }
     }
 
     /// Frames that have their places.
