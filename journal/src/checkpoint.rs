@@ -10,7 +10,7 @@ use crate::defence::{Defence, stands};
 use crate::directory::{self, Catalog};
 use crate::fault::OpenError;
 use crate::format::JournalId;
-use crate::medium::{Access, DirectoryMedium, Medium, MediumFile};
+use crate::medium::{Access, DirectoryMedium, Medium, MediumFile, remove_if_there};
 use crate::walk::Position;
 use core::fmt;
 use core::mem::{offset_of, size_of};
@@ -537,10 +537,7 @@ fn write(
     mut pace: impl FnMut(usize),
 ) -> io::Result<()> {
     let new = format!("{file}.{}", crate::compact::NEW_EXTENSION);
-    match medium.remove(&new) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
-        _ => {}
-    }
+    remove_if_there(medium, &new)?;
     let opened = medium.open(&new, Access::Create)?;
     opened.write_all_at(Header::new(boundary, state).as_bytes(), 0)?;
     for (number, piece) in state.chunks(PIECE_BYTES).enumerate() {

@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// Name of the lock's file.
 pub(crate) const LOCK_FILE: &str = "lock";
+/// Name of the lock's file of who compacts.
+pub(crate) const COMPACT_LOCK_FILE: &str = "compact-lock";
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +107,14 @@ pub(crate) trait MediumFile: Send {
 
     /// The first byte at or after `offset` that may be anything but 0, or `None` when there is none.
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>>;
+}
+
+/// Removes a file, if there is one of that name.
+pub(crate) fn remove_if_there(medium: &dyn Medium, name: &str) -> io::Result<()> {
+    match medium.remove(name) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
 }
 
 /// A real directory.
