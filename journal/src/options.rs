@@ -11,6 +11,8 @@ use tickcore_book::{Sequence, TimestampNs};
 
 /// Most writes that may be under way at once.
 pub const WRITES_IN_FLIGHT_MAX: u32 = 16;
+/// The longest that a segment's file may be asked for: what file systems take, and sums of it have room in a word.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 60;
 /// Most bytes that are registered with the kernel: half of the usual memlock limit of 8 MiB.
 pub const REGISTERED_BYTES_MAX: usize = 4 << 20;
 
@@ -115,7 +117,7 @@ impl Retention {
 /// How to write. `Default` is for a journal that must keep up with tens of millions of events a second.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Length of a segment's file, at least a header, one frame and a footer. Default 256 MiB.
+    /// Length of a segment's file, at least a header, one frame and a footer, at most [`SEGMENT_BYTES_MAX`]. Default 256 MiB.
     pub segment_bytes: u64,
     /// Length of the largest frame, and of one staging block: a multiple of 4096. Default 512 KiB.
     pub frame_bytes: u32,
@@ -207,7 +209,9 @@ pub enum OptionError {
         found: u32,
     },
     /// See [`Options::segment_bytes`].
-    #[error("segments of {found} bytes: choose a multiple of {WRITE_UNIT_BYTES}, at least {least}")]
+    #[error(
+        "segments of {found} bytes: choose a multiple of {WRITE_UNIT_BYTES}, at least {least}, at most {SEGMENT_BYTES_MAX}"
+    )]
     SegmentBytes {
         /// What was asked for.
         found: u64,
@@ -262,7 +266,9 @@ impl Options {
             return Err(OptionError::FrameBytes { found: self.frame_bytes });
         }
         let least = 2 * WRITE_UNIT_BYTES + frame_bytes;
-        if self.segment_bytes < least || !self.segment_bytes.is_multiple_of(WRITE_UNIT_BYTES) {
+        if !(least..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes)
+            || !self.segment_bytes.is_multiple_of(WRITE_UNIT_BYTES)
+        {
             return Err(OptionError::SegmentBytes { found: self.segment_bytes, least });
         }
         if usize::from(self.output_streams) > OUTPUT_STREAMS_MAX {
@@ -325,6 +331,11 @@ mod tests {
         }
         let refused = Options { segment_bytes: 2 * 4096, ..good.clone() };
         assert_eq!(refused.check(), Err(OptionError::SegmentBytes { found: 8192, least: 12288 }));
+        assert_eq!(Options { segment_bytes: SEGMENT_BYTES_MAX, ..good.clone() }.check(), Ok(()));
+        for segment_bytes in [SEGMENT_BYTES_MAX + 4096, u64::MAX - 4095] {
+            let refused = Options { segment_bytes, ..good.clone() };
+            assert_eq!(refused.check(), Err(OptionError::SegmentBytes { found: segment_bytes, least: 12288 }));
+        }
         let refused = Options { staging_bytes: 4 * 4096 - 1, ..good.clone() };
         assert_eq!(refused.check(), Err(OptionError::StagingBytes { found: 16383, least: 16384 }));
         let refused = Options { output_streams: 1, ..good.clone() };

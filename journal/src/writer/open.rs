@@ -76,7 +76,7 @@ pub enum StartError {
     #[error(transparent)]
     Options(#[from] OptionError),
     /// The staging could not be had.
-    #[error("cannot get {bytes} bytes of staging: {cause}; choose a smaller staging_bytes")]
+    #[error("cannot get {bytes} bytes of staging: {cause}; choose less (Options::staging_bytes, --journal-buffer)")]
     Staging {
         /// What was asked for.
         bytes: usize,
@@ -87,7 +87,7 @@ pub enum StartError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// A file could not be made or written.
-    #[error("cannot {action} {path:?}: {cause}")]
+    #[error("cannot {action} {path:?}: {cause}; cure that and begin again")]
     Io {
         /// What was being done.
         action: &'static str,
