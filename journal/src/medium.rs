@@ -168,11 +168,13 @@ impl Medium for DirectoryMedium {
     }
 
     fn create_directory(&self) -> io::Result<()> {
+        let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        let new_count = self.path.ancestors().take_while(is_missing).count();
         std::fs::create_dir_all(&self.path)?;
-        match self.path.canonicalize().ok().as_deref().and_then(Path::parent) {
-            Some(parent) => File::open(parent)?.sync_all(),
-            None => Ok(()),
-        }
+        // The name of each that is new, and the last one's in any case: nobody knows who made that when.
+        let Ok(path) = self.path.canonicalize() else { return Ok(()) };
+        let mut parents = path.ancestors().skip(1).take(new_count.max(1));
+        parents.try_for_each(|parent| File::open(parent)?.sync_all())
     }
 
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Lock>>> {

@@ -146,7 +146,8 @@ pub struct Options {
     /// of them as of those that are sealed then.
     pub sealed_before: Vec<String>,
     /// Who prepares segments ahead and lets old ones go. By default nobody: one segment ahead is allocated by the
-    /// storage, and [`Writer::poll`](crate::Writer::poll) removes what retention releases.
+    /// storage, and [`Writer::poll`](crate::Writer::poll) removes what retention releases; so it is when the helper ends before
+    /// the writer does, with a warning.
     pub helper: Option<HelperHandle>,
     /// With a helper: for how long the segments prepared ahead last at `peak_bytes_per_second`. At least one is
     /// prepared, once an eighth of the first is full; a pool of more is filled at once. Default 200 ms.

@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
 /// How long after a failed preparation the next is tried.
@@ -26,6 +27,8 @@ const ROOM_CURE: &str =
 const RELEASE_CURE: &str = "see that its directory may be written to, or the disk fills up";
 /// What cures a helper that has no place for another job.
 const BUSY_CURE: &str = "the helper is far behind: larger segments make less work for it";
+/// What cures a helper that is gone.
+const GONE_CURE: &str = "segments are allocated one ahead, by the writer itself: let the helper run as long as it";
 /// What cures limits that the only checkpoints there are do not reach.
 const FIXED_CURE: &str = "make newer checkpoints";
 /// What cures limits that wait for the next checkpoint.
@@ -210,6 +213,15 @@ impl Supply {
         self.is_awaited = is_awaited;
     }
 
+    /// The helper has ended before the writer did: what it was to do is done here from now on.
+    #[cold]
+    fn lose_helper(&mut self) {
+        self.helper = None;
+        self.jobs_under_way = 0;
+        self.failure = None;
+        self.warning = notice("the helper that prepares segments is gone".to_owned(), GONE_CURE);
+    }
+
     /// Why the next segment cannot be had, if that is so.
     pub(super) fn take_failure(&mut self) -> Option<io::Error> {
         self.failure.take().map(|(cause, _)| cause)
@@ -268,7 +280,10 @@ impl Writer {
         let supply = &mut self.supply;
         let Some(helper) = &supply.helper else {
             self.spare = Spare::Preparing;
-            self.storage.submit(Token::Spare, Operation::Prepare { name, length });
+            // One that is gone may have left some.
+            let is_there = supply.ready >= number;
+            let operation = if is_there { Operation::Open { name } } else { Operation::Prepare { name, length } };
+            self.storage.submit(Token::Spare, operation);
             return;
         };
         if let Some((_, at)) = &supply.failure {
@@ -303,7 +318,12 @@ impl Writer {
         set(&helper.is_paused, lags && has_next);
         // A disk that is this busy has no time to write everything twice.
         set(&helper.is_hurried, (lags || self.supply.is_awaited) && !has_next);
-        while let Ok(done) = helper.done.try_recv() {
+        loop {
+            let done = match helper.done.try_recv() {
+                Ok(done) => done,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return self.supply.lose_helper(),
+            };
             self.supply.jobs_under_way -= 1;
             match done {
                 JobDone::Prepared { number, result: Ok(()) } => {
