@@ -83,7 +83,9 @@ fn tail_text(tail: &Tail) -> String {
             )
         }
         Tail::Torn { file, offset, bytes } => {
-            format!("{file} is torn at offset {offset}, {bytes} bytes behind it were never durable; --resume cuts them")
+            format!(
+                "{file} is torn at offset {offset}, {bytes} bytes behind it are unfinished writes: still being written, or cut off by a crash, and --resume cuts them"
+            )
         }
         _ => "not reached".to_owned(),
     }
@@ -248,7 +250,7 @@ fn print_verify(dir: &Path, is_json: bool) -> Result<ExitCode> {
     }
     let places = report.damages.len();
     eprintln!(
-        "tickcore: {dir} is damaged in {places} {}: `tickcore journal repair {dir}` keeps what stands before the first, and the rest aside; a copy of the files that are named cures it without loss",
+        "tickcore: {dir} is damaged in {places} {}: `tickcore journal repair {dir}` keeps what stands before the first and puts the rest aside; whole copies of the files that are named, put in their place, lose nothing",
         if places == 1 { "place" } else { "places" },
         dir = dir.display(),
     );
