@@ -99,7 +99,7 @@ pub enum SyncPolicy {
 /// are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// Bytes of sealed segments that are kept at most.
+    /// Bytes of sealed segments that are kept at most. Compacted ones count as long as they were.
     pub bytes_max: Option<u64>,
     /// Sealed segments that are kept at most.
     pub segments_max: Option<u64>,

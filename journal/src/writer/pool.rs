@@ -1,7 +1,7 @@
 //! The writer's supply of segments: prepared ahead by the storage or by a helper, and let go by retention.
 
 use super::{Sealing, Spare, Writer};
-use crate::checkpoint::{CheckpointMark, covered_by};
+use crate::checkpoint::{CheckpointMark, covered_by_valid};
 use crate::defence::{Defence, stands};
 use crate::directory::Catalog;
 use crate::format::{BLOCK_BYTES, JournalId};
@@ -127,8 +127,8 @@ impl Supply {
         if options.retention.is_limited() {
             supply.kept.reserve(KEPT_CAPACITY);
             let catalog = Catalog::load(medium)?;
-            if let (Floor::None, Some(sequence)) = (&supply.floor, covered_by(&catalog.checkpoints)) {
-                supply.floor = Floor::Fixed(sequence);
+            if let Floor::None = supply.floor {
+                supply.floor = covered_by_valid(medium)?.map_or(Floor::None, Floor::Fixed);
             }
             for segment in catalog.segments.iter().filter(|segment| segment.header.number < number) {
                 supply.keep(Kept {
@@ -176,6 +176,9 @@ impl Supply {
         let kept = "segments are kept beyond the limits";
         self.warning = match &self.floor {
             Floor::None => None,
+            Floor::Fixed(0) => {
+                notice(format!("{kept}, as none of the checkpoints that are there is whole"), FIXED_CURE)
+            }
             Floor::Fixed(sequence) => {
                 notice(format!("{kept}, to go on from the checkpoint of sequence {sequence}"), FIXED_CURE)
             }
