@@ -103,7 +103,8 @@ pub struct Retention {
     pub bytes_max: Option<u64>,
     /// Sealed segments that are kept at most.
     pub segments_max: Option<u64>,
-    /// How far the exchange times of a segment that is kept may all lie behind the highest of the journal.
+    /// How far the exchange times of a segment that is kept may all lie behind the highest of the journal. A single event whose
+    /// clock is far ahead lets go what lies behind it: where that can be, limit bytes or segments.
     pub age_max: Option<Duration>,
 }
 
