@@ -15,7 +15,7 @@ use crate::format::{JournalId, SegmentHeader};
 use crate::medium::{Access, COMPACT_LOCK_FILE, DirectoryMedium, Medium, MediumFile, remove_if_there};
 use crate::packing;
 use crate::released::{RELEASED_FILE, Released};
-use crate::walk::{Step, Walk};
+use crate::walk::Walk;
 use core::mem::size_of;
 use std::cell::RefCell;
 use std::io;
@@ -249,13 +249,10 @@ fn pack_segment(medium: &dyn Medium, segment: &Segment, packed_name: &str, level
 /// The first thing that is not the sealed segment of this header and footer.
 fn find_damage(window: Window, segment: &Segment) -> io::Result<Option<Damage>> {
     let mut walk = Walk::new(window, segment.header);
-    let fault = loop {
-        match walk.step()? {
-            Step::Frame => {}
-            Step::Footer(footer) if segment.footer == Some(*footer) => return Ok(None),
-            Step::Footer(_) => break Fault::FooterMismatch,
-            Step::Bad(fault) => break fault,
-        }
+    let fault = match walk.walk_to_end()? {
+        Ok(footer) if segment.footer == Some(*footer) => return Ok(None),
+        Ok(_) => Fault::FooterMismatch,
+        Err(fault) => fault,
     };
     let sequence = Sequence(walk.positions.inputs.next_sequence);
     Ok(Some(Damage { file: segment.file.clone(), offset: walk.fault_offset, sequence, fault }))

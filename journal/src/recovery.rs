@@ -15,7 +15,7 @@ use crate::format::{BLOCK_BYTES, JournalId, Seal, SegmentFooter, SegmentHeader};
 use crate::medium::{Access, COMPACT_LOCK_FILE, DirectoryMedium, LOCK_FILE, Lock, Medium};
 use crate::options::Metadata;
 use crate::stream::Stream;
-use crate::walk::{Positions, Step, Verdict, Walk, judge};
+use crate::walk::{Positions, Verdict, Walk, judge};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -240,13 +240,7 @@ fn plan(catalog: &Catalog, recovery: &mut Recovery) -> Result<(Vec<Repair>, Jour
         }
         let io_error = |cause| OpenError::Io { path: catalog.path(index), cause };
         let mut walk = Walk::new(catalog.open(index).map_err(io_error)?, segment.header);
-        let fault = loop {
-            match walk.step().map_err(io_error)? {
-                Step::Frame => {}
-                Step::Footer(_) => break None,
-                Step::Bad(fault) => break Some(fault),
-            }
-        };
+        let fault = walk.walk_to_end().map_err(io_error)?.err();
         end.positions = walk.positions;
         let verdict = match fault {
             None => None,

@@ -11,7 +11,7 @@ use crate::fault::OpenError;
 use crate::format::{BLOCK_BYTES, Seal, SegmentFooter};
 use crate::medium::{Access, DirectoryMedium, Medium, MediumFile};
 use crate::recovery::{RecoverError, Recovery, recover_locked, take_compact_lock, take_lock};
-use crate::walk::{Positions, Step, Verdict, Walk, judge};
+use crate::walk::{Positions, Verdict, Walk, judge};
 use core::fmt;
 use std::io;
 use std::path::Path;
@@ -137,13 +137,7 @@ fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
         }
         let io_error = |cause| OpenError::Io { path: catalog.path(index), cause };
         let mut walk = Walk::new(catalog.open(index).map_err(io_error)?, *header);
-        let end = loop {
-            match walk.step().map_err(io_error)? {
-                Step::Frame => {}
-                Step::Footer(footer) => break Ok(footer),
-                Step::Bad(fault) => break Err(fault),
-            }
-        };
+        let end = walk.walk_to_end().map_err(io_error)?;
         positions = walk.positions;
         let seal = |seal| walk.tally.footer(header, walk.offset, 0, &walk.positions, seal);
         let sealed = |footer: Option<SegmentFooter>, offset| Planned {
