@@ -7,8 +7,9 @@ use common::command::{Finish, identity, journal, replay_json};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use tempfile::{TempDir, tempdir};
 use tickcore::book::{Event, InstrumentId, Kind, Sequence, TimestampNs};
 use tickcore::journal::{Metadata, Options, Writer};
@@ -66,6 +67,60 @@ fn repair_asks_keeps_what_it_cuts_and_the_rest_is_replayed() {
     let resumed = replay_json(&sample::path()).args(["--resume", "--journal"]).arg(&directory).succeed().json();
     assert_eq!(identity(&resumed), identity(&plain));
     assert_eq!(identity(&replay_json(&directory).succeed().json()), identity(&plain));
+}
+
+/// What was never durable is for a resume to cut: a repair that has nothing to ask for changes nothing.
+#[test]
+fn what_a_crash_has_left_is_shown_and_not_repaired() {
+    let scratch = tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    let options = Options { staging_bytes: 4 << 20, ..Options::default() };
+    let mut writer = Writer::create(&directory, options, Metadata::default()).unwrap();
+    for number in 1..=30 {
+        writer.append(Sequence(number), &Event::default()).unwrap();
+    }
+    writer.flush().unwrap();
+    drop(writer);
+    let segment = fs::OpenOptions::new().write(true).open(directory.join("segment-000001.tcj")).unwrap();
+    segment.write_all_at(&[7; 100], 64 << 10).unwrap();
+    let before = files(&directory);
+    let shown = journal("verify", &directory).succeed().stdout;
+    assert!(shown.contains("is torn at offset") && shown.contains("--resume cuts them"), "{shown}");
+    let json = journal("repair", &directory).stdin(Stdio::null()).arg("--json").succeed().json();
+    assert_eq!(json, json!({"dir": directory.to_str(), "steps": [], "last_sequence": 30, "cut": null}));
+    assert!(files(&directory) == before);
+}
+
+#[test]
+fn events_are_found_by_the_time_of_day() {
+    let scratch = tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    let options = Options { staging_bytes: 4 << 20, ..Options::default() };
+    let mut writer = Writer::create(&directory, options, Metadata::default()).unwrap();
+    // From 08:00 on the 30th of January 2020 in New York, one in each half hour.
+    for number in 1..=30 {
+        let time = TimestampNs((1_580_389_200 + (number - 1) * 1800) * 1_000_000_000);
+        writer.append(Sequence(number), &Event::new(Kind::Delete, InstrumentId(1), time)).unwrap();
+    }
+    writer.finish().unwrap();
+    let first = |time: &str| {
+        journal("dump", &directory).args(["--json", "--count", "1", "--from-time", time]).succeed().json()["sequence"]
+            .as_u64()
+    };
+    assert_eq!((first("09:30"), first("2020-01-30T14:30:00Z")), (Some(4), Some(4)));
+    assert_eq!((first("09:31:00"), first("00:00")), (Some(5), Some(1)));
+}
+
+/// A limit for the size of files is a full disk like any other, and no signal.
+#[test]
+fn a_file_that_may_not_grow_fails_the_journal_and_not_the_process() {
+    let scratch = tempdir().unwrap();
+    for backend in ["portable", "io_uring"] {
+        let mut limited = Command::new("sh");
+        limited.args(["-c", "ulimit -f 4096 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_tickcore"), "replay"]);
+        limited.arg(sample::path()).arg("--journal").arg(scratch.path().join(backend));
+        limited.args(["--journal-backend", backend, "--oversubscribe", "--cores", "none"]).fail(1, &["File too large"]);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::defence::{Defence, stands};
 use crate::directory::{self, Catalog};
 use crate::fault::OpenError;
 use crate::format::JournalId;
-use crate::medium::{Access, DirectoryMedium, Medium, MediumFile};
+use crate::medium::{Access, DirectoryMedium, Medium, MediumFile, remove_if_there};
 use crate::walk::Position;
 use core::fmt;
 use core::mem::{offset_of, size_of};
@@ -537,10 +537,7 @@ fn write(
     mut pace: impl FnMut(usize),
 ) -> io::Result<()> {
     let new = format!("{file}.{}", crate::compact::NEW_EXTENSION);
-    match medium.remove(&new) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
-        _ => {}
-    }
+    remove_if_there(medium, &new)?;
     let opened = medium.open(&new, Access::Create)?;
     opened.write_all_at(Header::new(boundary, state).as_bytes(), 0)?;
     for (number, piece) in state.chunks(PIECE_BYTES).enumerate() {
@@ -573,9 +570,16 @@ fn valid_files(medium: &dyn Medium, boundary: &Boundary) -> io::Result<Vec<State
     Ok(valid)
 }
 
-/// How far segments may be let go, by the checkpoints that are there: `None` where there is none. With as many as are kept
-/// up to the oldest of those; with fewer up to the one there is.
-pub(crate) fn covered_by(files: &[Stated]) -> Option<u64> {
-    let kept = &files[files.len().saturating_sub(CHECKPOINTS_KEPT)..];
-    kept.first().map(|stated| stated.sequence)
+/// How far segments may be let go, by the checkpoints that are there, which are read for it: `None` where there is none. With
+/// as many valid ones as are kept up to the oldest of those; with fewer up to the one there is, and without a valid one not at
+/// all.
+pub(crate) fn covered_by_valid(medium: &Arc<dyn Medium>) -> Result<Option<u64>, OpenError> {
+    let (stated, _) =
+        headers(medium.as_ref()).map_err(|cause| OpenError::Io { path: medium.path().to_owned(), cause })?;
+    if stated.is_empty() {
+        return Ok(None);
+    }
+    let mut found = Checkpoints::open_on(medium)?;
+    let newest = core::iter::from_fn(|| found.take_newest().map(|checkpoint| checkpoint.sequence.0));
+    Ok(Some(newest.take(CHECKPOINTS_KEPT).last().unwrap_or(0)))
 }

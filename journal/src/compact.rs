@@ -4,28 +4,30 @@
 //! that climb as differences), each split into its bytes by place, and that is given to zstd. So the sequence, times and
 //! identifiers of neighbouring records, which differ in their low bytes only, cost almost nothing. A piece is unpacked
 //! alone, so reading may begin anywhere; what comes out are the bytes of the segment, checksums and all, and everything
-//! that reads a segment reads it. The file of the segment goes only when the packed one is durable and has been unpacked
-//! and compared with it.
+//! that reads a segment reads it. The file of the segment goes only when the packed one is durable, has been unpacked
+//! and compared with it, and is whole from header to footer. Recovery and repair keep away meanwhile.
 
 use crate::checksum::Seed;
 use crate::defence::{Defence, stands};
-use crate::directory::{Catalog, SEGMENT_EXTENSION};
-use crate::fault::OpenError;
-use crate::format::JournalId;
-use crate::medium::{Access, DirectoryMedium, Medium, MediumFile};
+use crate::directory::{Catalog, SEGMENT_EXTENSION, Segment, Window};
+use crate::fault::{Damage, Fault, OpenError};
+use crate::format::{JournalId, SegmentHeader};
+use crate::medium::{Access, COMPACT_LOCK_FILE, DirectoryMedium, Medium, MediumFile, remove_if_there};
 use crate::packing;
+use crate::released::{RELEASED_FILE, Released};
+use crate::walk::Walk;
 use core::mem::size_of;
 use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tickcore_book::Sequence;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// How files of compacted segments end.
 pub(crate) const COMPACTED_EXTENSION: &str = "tcz";
 /// How files end that are being written, to take their place when they are whole.
 pub(crate) const NEW_EXTENSION: &str = "new";
-const COMPACT_LOCK_FILE: &str = "compact-lock";
 const COMPACT_MAGIC: [u8; 8] = *b"TCJCOMPT";
 const COMPACT_VERSION: u32 = 1;
 /// Bytes of a piece before it is packed.
@@ -60,6 +62,13 @@ fn damaged(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the compacted segment is damaged: {what}"))
 }
 
+/// Whether a file is one of a compactor's: packed, or being packed.
+pub(crate) fn is_packed(name: &str) -> bool {
+    let name = Path::new(name);
+    let whole = if name.extension().is_some_and(|found| found == NEW_EXTENSION) { name.file_stem() } else { None };
+    Path::new(whole.unwrap_or(name.as_os_str())).extension().is_some_and(|found| found == COMPACTED_EXTENSION)
+}
+
 /// What compacting did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compaction {
@@ -75,8 +84,8 @@ pub struct Compaction {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompactError {
-    /// Another process is at it.
-    #[error("{path:?} is being compacted by another process: wait for it")]
+    /// Another process is at it, or recovers the journal.
+    #[error("{path:?} is being compacted or recovered by another process: wait for it")]
     Locked {
         /// The directory.
         path: PathBuf,
@@ -121,13 +130,16 @@ pub(crate) fn compact_on(
     level: i32,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Compaction, CompactError> {
-    let catalog = Catalog::load_whole(medium)?;
+    // No lock is left behind in a directory that is no journal.
+    Catalog::load_whole(medium)?;
     let io_error = |name: &str| {
         let path = medium.path().join(name);
         move |cause| CompactError::Io { path, cause }
     };
     let lock = medium.lock(COMPACT_LOCK_FILE).map_err(io_error(COMPACT_LOCK_FILE))?;
     let Some(_lock) = lock else { return Err(CompactError::Locked { path: medium.path().to_owned() }) };
+    // As it is now that nobody else compacts.
+    let catalog = Catalog::load_whole(medium)?;
     let (_, candidates) = catalog.segments.split_last().unwrap_or((&catalog.segments[0], &[]));
     let candidates: Vec<_> = candidates
         .iter()
@@ -137,18 +149,23 @@ pub(crate) fn compact_on(
     let mut compaction = Compaction::default();
     for segment in candidates {
         let packed_name = Path::new(&segment.file).with_extension(COMPACTED_EXTENSION).to_string_lossy().into_owned();
-        let packed = pack_segment(
-            medium.as_ref(),
-            &segment.file,
-            &packed_name,
-            segment.header.journal,
-            segment.header.number,
-            level,
-        );
-        match packed.map_err(io_error(&segment.file))? {
-            None => return Err(CompactError::Differs { path: medium.path().join(&segment.file) }),
-            Some(bytes) => compaction.bytes_after += bytes,
-        }
+        let packed = pack_segment(medium.as_ref(), segment, &packed_name, level);
+        let Ok(Packed::Done { bytes }) = packed else {
+            let new_name = format!("{packed_name}.{NEW_EXTENSION}");
+            // Where that fails, too, the next compaction or recovery does it.
+            let _ = medium.remove(&new_name);
+            if Released::holds(medium.as_ref(), segment.header.number).map_err(io_error(RELEASED_FILE))? {
+                // Meanwhile: its file may even be that of a later segment by now.
+                remove_if_there(medium.as_ref(), &packed_name).map_err(io_error(&packed_name))?;
+                continue;
+            }
+            return Err(match packed {
+                Err(cause) => io_error(&segment.file)(cause),
+                Ok(Packed::Damaged(damage)) => OpenError::Damaged(damage).into(),
+                Ok(_) => CompactError::Differs { path: medium.path().join(&segment.file) },
+            });
+        };
+        compaction.bytes_after += bytes;
         compaction.bytes_before += segment.length;
         compaction.files.push(packed_name);
         progress(compaction.bytes_before, total);
@@ -156,22 +173,26 @@ pub(crate) fn compact_on(
     Ok(compaction)
 }
 
-/// Packs one segment, compares, and lets the original go. The length of the packed file, or `None` when it differs.
-fn pack_segment(
-    medium: &dyn Medium,
-    name: &str,
-    packed_name: &str,
-    journal: JournalId,
-    number: u64,
-    level: i32,
-) -> io::Result<Option<u64>> {
+/// What packing one segment came to.
+enum Packed {
+    /// The original is gone.
+    Done {
+        /// Of the packed file.
+        bytes: u64,
+    },
+    /// It did not come out as it went in. The original is as it was, and so it is in what follows.
+    Differs,
+    /// What was packed is not the segment from end to end.
+    Damaged(Damage),
+}
+
+/// Packs one segment, compares, and lets the original go.
+fn pack_segment(medium: &dyn Medium, segment: &Segment, packed_name: &str, level: i32) -> io::Result<Packed> {
+    let (name, SegmentHeader { journal, number, .. }) = (segment.file.as_str(), segment.header);
     let new_name = format!("{packed_name}.{NEW_EXTENSION}");
     let original = medium.open(name, Access::Read)?;
     let length = original.length()?;
-    match medium.remove(&new_name) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
-        _ => {}
-    }
+    remove_if_there(medium, &new_name)?;
     let file = medium.open(&new_name, Access::Create)?;
     let count = length.div_ceil(PIECE_BYTES as u64);
     let mut lengths: Vec<u32> = Vec::with_capacity(count as usize);
@@ -208,15 +229,33 @@ fn pack_segment(
         let expected = read_piece(original.as_ref(), number, length, &mut piece)?;
         let found = read_piece(&unpacked, number, length, &mut again)?;
         if expected != found {
-            medium.remove(&new_name)?;
-            return Ok(None);
+            return Ok(Packed::Differs);
         }
+    }
+    // That it is what was read does not say that it is the segment: retention may have given its file to a later one, and
+    // what is damaged is for repair, which cuts no compacted segment.
+    if let Some(damage) = find_damage(Window::on(Box::new(unpacked))?, segment)?
+        && stands(Defence::PackedIsSegment)
+    {
+        return Ok(Packed::Damaged(damage));
     }
     medium.rename(&new_name, packed_name)?;
     medium.sync_directory()?;
     medium.remove(name)?;
     medium.sync_directory()?;
-    Ok(Some(offset))
+    Ok(Packed::Done { bytes: offset })
+}
+
+/// The first thing that is not the sealed segment of this header and footer.
+fn find_damage(window: Window, segment: &Segment) -> io::Result<Option<Damage>> {
+    let mut walk = Walk::new(window, segment.header);
+    let fault = match walk.walk_to_end()? {
+        Ok(footer) if segment.footer == Some(*footer) => return Ok(None),
+        Ok(_) => Fault::FooterMismatch,
+        Err(fault) => fault,
+    };
+    let sequence = Sequence(walk.positions.inputs.next_sequence);
+    Ok(Some(Damage { file: segment.file.clone(), offset: walk.fault_offset, sequence, fault }))
 }
 
 fn read_piece<'a>(file: &dyn MediumFile, number: u64, length: u64, piece: &'a mut [u8]) -> io::Result<&'a [u8]> {
@@ -371,6 +410,9 @@ impl MediumFile for CompactedFile {
         Ok((offset < self.length).then_some(offset))
     }
 }
+
+#[cfg(test)]
+mod beside;
 
 #[cfg(test)]
 mod tests {

@@ -51,6 +51,10 @@ pub(crate) enum Defence {
     DurableCopyBeforeCut,
     /// A compacted segment is durable before the original goes.
     CopyBeforeRemoval,
+    /// What was packed is the segment and not what retention made of its file.
+    PackedIsSegment,
+    /// Recovery leaves the files of who compacts alone.
+    CompactorAlone,
     /// Recovery looks at the disk and not at what a failed sync left in the cache.
     DiskNotCache,
     /// A checkpoint is durable before it has its name.

@@ -4,7 +4,9 @@ use crate::checkpoint::{self, Stated};
 use crate::compact::{COMPACTED_EXTENSION, CompactedFile, NEW_EXTENSION};
 use crate::defence::{Defence, stands};
 use crate::fault::{Damage, Fault, OpenError};
-use crate::format::{BLOCK_BYTES, FrameHeader, Place, SegmentFooter, SegmentHeader, SegmentIdentity, WRITE_UNIT_BYTES};
+use crate::format::{
+    BLOCK_BYTES, FrameHeader, JournalId, Place, Seal, SegmentFooter, SegmentHeader, SegmentIdentity, WRITE_UNIT_BYTES,
+};
 use crate::helper::RECYCLED_EXTENSION;
 use crate::medium::{Access, Medium, MediumFile};
 use crate::memory::Block;
@@ -20,8 +22,8 @@ use tickcore_book::Sequence;
 
 /// How files of segments end.
 pub(crate) const SEGMENT_EXTENSION: &str = "tcj";
-/// Looks at a directory in which files go meanwhile.
-const LOADS_MAX: usize = 8;
+/// Looks at a directory whose files get other names or go meanwhile.
+pub(crate) const LOADS_MAX: usize = 16;
 /// How much is read at once.
 const WINDOW_BYTES: usize = 1 << 20;
 
@@ -52,21 +54,26 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// Reads the header of every segment.
+    /// Reads the header of every segment. What a writer, its retention or a compactor do meanwhile looks like damage of the
+    /// whole: that is believed when a second look shows the same.
     pub(crate) fn load(medium: &Arc<dyn Medium>) -> Result<Self, OpenError> {
+        let mut before: Option<Self> = None;
         for _ in 1..LOADS_MAX {
-            let (catalog, has_changed) = Self::load_once(medium)?;
-            if !has_changed {
+            let (catalog, is_gone) = Self::load_once(medium)?;
+            let is_same =
+                |before: &Self| before.damages == catalog.damages && before.missing_last() == catalog.missing_last();
+            if !is_gone && (catalog.is_whole() || before.as_ref().is_some_and(is_same)) {
                 return Ok(catalog);
             }
+            before = Some(catalog);
         }
         Self::load_once(medium).map(|(catalog, _)| catalog)
     }
 
-    /// One look at the directory; and whether files went while it was looked at, so that others may have come in their
-    /// place.
+    /// One look at the directory; and whether files went meanwhile, so that others may have come in their place. Names are
+    /// listed one by one, too: a file that gets another may be in neither place.
     fn load_once(medium: &Arc<dyn Medium>) -> Result<(Self, bool), OpenError> {
-        let mut has_changed = false;
+        let mut is_gone = false;
         let directory = medium.path();
         // Before the files: what a checkpoint is of is there then.
         let (mut checkpoints, _) = checkpoint::headers(medium.as_ref())
@@ -85,7 +92,7 @@ impl Catalog {
                 Identified::Segment(segment) => segments.push(*segment),
                 Identified::Unused => unused.push(file),
                 Identified::Damaged(damaged) => damaged_files.push((file, damaged)),
-                Identified::Gone => has_changed = true,
+                Identified::Gone => is_gone = true,
             }
         }
         // After the files: a writer lets none go before it says so here.
@@ -93,12 +100,16 @@ impl Catalog {
         let released =
             Released::read(medium.as_ref()).map_err(|cause| OpenError::Io { path: released_path(), cause })?;
         let mut first = (1, Position::START);
+        let of_released = |sequence, fault| Damage { file: RELEASED_FILE.to_owned(), offset: 0, sequence, fault };
         match released {
             None => {}
-            Some(Ok(released)) => first = (released.number, released.position()),
-            Some(Err(fault)) => {
-                damages.push(Damage { file: RELEASED_FILE.to_owned(), offset: 0, sequence: Sequence(0), fault });
+            Some(Ok(Released { journal: found, .. }))
+                if commonest_journal(&segments).is_some_and(|journal| journal != found) =>
+            {
+                damages.push(of_released(Sequence(0), Fault::OtherJournal { found }));
             }
+            Some(Ok(released)) => first = (released.number, released.position()),
+            Some(Err(fault)) => damages.push(of_released(Sequence(0), fault)),
         }
         for (file, DamagedFile { fault, number, highest_number, first_sequence }) in damaged_files {
             // Bytes of released segments in a file that was to be used again.
@@ -109,6 +120,7 @@ impl Catalog {
             damaged_numbers.push(number);
             damages.push(Damage { file, offset: 0, sequence: Sequence(first_sequence), fault });
         }
+        let has_segments = !segments.is_empty();
         segments.retain(|segment| {
             let is_released = segment.header.number < first.0;
             if is_released {
@@ -116,6 +128,9 @@ impl Catalog {
             }
             !is_released
         });
+        if has_segments && segments.is_empty() {
+            damages.push(of_released(Sequence(first.1.next_sequence), Fault::MissingSegment { number: first.0 }));
+        }
         let is_left = |name: &&String| has_extension(name, &[RECYCLED_EXTENSION, NEW_EXTENSION]);
         let names = medium.list().map_err(|cause| OpenError::Io { path: directory.to_owned(), cause })?;
         unused.extend(names.iter().filter(is_left).cloned());
@@ -126,7 +141,19 @@ impl Catalog {
         find_missing(first, &segments, &damaged_numbers, &mut damages);
         damages.sort_by_key(|damage| damage.sequence);
         checkpoints.retain(|stated| segments.first().is_some_and(|segment| segment.header.journal == stated.journal));
-        Ok((Self { medium: Arc::clone(medium), segments, unused, damages, first, checkpoints }, has_changed))
+        let catalog = Self { medium: Arc::clone(medium), segments, unused, damages, first, checkpoints };
+        Ok((catalog, is_gone))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.damages.is_empty() && !self.segments.is_empty() && self.missing_last().is_none()
+    }
+
+    /// The segment that the last one says was there behind it.
+    pub(crate) fn missing_last(&self) -> Option<u64> {
+        let last = self.segments.last()?;
+        let is_followed = last.footer.is_some_and(|footer| Seal::from_number(footer.seal) == Some(Seal::Full));
+        is_followed.then(|| last.header.number.wrapping_add(1))
     }
 
     /// The highest sequence that a checkpoint states was durable, 0 without one.
@@ -178,6 +205,17 @@ pub(crate) fn segment_files(medium: &dyn Medium) -> io::Result<Vec<String>> {
     let mut files = medium.list()?;
     files.retain(|name| has_extension(name, &[SEGMENT_EXTENSION, COMPACTED_EXTENSION]));
     Ok(files)
+}
+
+/// Looks again where a file was gone when it came to be opened: it was compacted or released since the directory was listed.
+pub(crate) fn look_again<T>(mut look: impl FnMut() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    for _ in 1..LOADS_MAX {
+        match look() {
+            Err(OpenError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
+            found => return found,
+        }
+    }
+    look()
 }
 
 fn has_extension(name: &str, wanted: &[&str]) -> bool {
@@ -282,16 +320,21 @@ pub(crate) fn sealed_ends(medium: &dyn Medium) -> io::Result<Vec<Sequence>> {
     Ok(ends)
 }
 
-/// Keeps the segments of the journal that has most of them, and reports the others.
-fn remove_foreign(segments: &mut Vec<Segment>, damages: &mut Vec<Damage>) {
+/// The journal that most segments are of.
+fn commonest_journal(segments: &[Segment]) -> Option<JournalId> {
     let mut counts = BTreeMap::<[u8; 16], usize>::new();
-    for segment in segments.iter() {
+    for segment in segments {
         *counts.entry(segment.header.journal.0).or_default() += 1;
     }
-    let Some((&journal, _)) = counts.iter().max_by_key(|&(_, &count)| count) else { return };
+    counts.into_iter().max_by_key(|&(_, count)| count).map(|(journal, _)| JournalId(journal))
+}
+
+/// Keeps the segments of the journal that has most of them, and reports the others.
+fn remove_foreign(segments: &mut Vec<Segment>, damages: &mut Vec<Damage>) {
+    let Some(journal) = commonest_journal(segments) else { return };
     segments.retain(|segment| {
         let header = &segment.header;
-        let is_own = header.journal.0 == journal;
+        let is_own = header.journal == journal;
         if !is_own {
             let fault = Fault::OtherJournal { found: header.journal };
             let (file, sequence) = (segment.file.clone(), Sequence(header.first_sequence));
@@ -403,6 +446,11 @@ impl Window {
         if has_extension(name, &[COMPACTED_EXTENSION]) {
             file = Box::new(CompactedFile::open(file)?);
         }
+        Self::on(file)
+    }
+
+    /// A window on an open file.
+    pub(crate) fn on(file: Box<dyn MediumFile>) -> io::Result<Self> {
         let memory = match SPARE_MEMORY.take() {
             Some(memory) => memory,
             None => Block::new(WINDOW_BYTES)?,

@@ -197,7 +197,7 @@ pub struct Damage {
 #[non_exhaustive]
 pub enum OpenError {
     /// The directory or a file in it could not be read.
-    #[error("cannot read {path:?}: {cause}")]
+    #[error("cannot read {path:?}: {cause}; check the path and the permission to read")]
     Io {
         /// What was being read.
         path: PathBuf,
@@ -205,7 +205,9 @@ pub enum OpenError {
         cause: std::io::Error,
     },
     /// There is no segment with a valid header.
-    #[error("{path:?} holds no journal: no .tcj file in it has a valid segment header")]
+    #[error(
+        "{path:?} holds no journal: no .tcj file in it has a valid segment header; name the directory that one was written to"
+    )]
     NotAJournal {
         /// The directory.
         path: PathBuf,

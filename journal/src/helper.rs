@@ -8,7 +8,7 @@
 use crate::compact::COMPACTED_EXTENSION;
 use crate::defence::{Defence, stands};
 use crate::format::BLOCK_BYTES;
-use crate::medium::{Access, Medium};
+use crate::medium::{Access, Medium, remove_if_there};
 use crate::memory::Block;
 use crate::released::Released;
 use crate::storage::SegmentName;
@@ -348,13 +348,6 @@ fn recycle(
     }
     file.sync()?;
     medium.rename(recycled, name)
-}
-
-fn remove_if_there(medium: &dyn Medium, name: &str) -> io::Result<()> {
-    match medium.remove(name) {
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
 }
 
 /// Writes zeros, so that no later write has to allocate: past the cache where that can be, for what stays in it makes later

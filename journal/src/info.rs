@@ -1,7 +1,7 @@
 //! What `journal info` says: a journal at a glance.
 
-use crate::directory::Catalog;
-use crate::fault::{Damage, OpenError};
+use crate::directory::{Catalog, look_again};
+use crate::fault::{Damage, Fault, OpenError};
 use crate::format::{JournalId, Seal, SegmentFooter, SegmentHeader};
 use crate::mark::Mark;
 use crate::medium::DirectoryMedium;
@@ -78,7 +78,10 @@ pub struct SegmentInfo {
 /// # Errors
 /// If there is no journal, if files cannot be read, or if the set of segments is damaged.
 pub fn info(directory: impl AsRef<Path>) -> Result<Info, OpenError> {
-    let directory = directory.as_ref();
+    look_again(|| info_once(directory.as_ref()))
+}
+
+fn info_once(directory: &Path) -> Result<Info, OpenError> {
     let catalog = Catalog::load_whole(&DirectoryMedium::at(directory))?;
     let first = catalog.segments[0].header;
     let mut info = Info {
@@ -145,6 +148,12 @@ pub fn info(directory: impl AsRef<Path>) -> Result<Info, OpenError> {
             }
             break;
         }
+    }
+    if let (Some(number), Some(last)) = (catalog.missing_last(), catalog.segments.last()) {
+        let sequence = Sequence(end_positions.inputs.next_sequence);
+        let fault = Fault::MissingSegment { number };
+        info.tail = Tail::Unread;
+        info.damage = Some(Damage { file: last.file.clone(), offset: last.length, sequence, fault });
     }
     info.streams = streams(&begin, &end_positions);
     Ok(info)

@@ -77,8 +77,8 @@ pub use helper::{Helper, HelperHandle, OnSealed, PREPARED_MAX};
 pub use info::{Info, SegmentInfo, info};
 pub use mark::Mark;
 pub use options::{
-    Backend, Capacities, Metadata, Notice, OptionError, Options, REGISTERED_BYTES_MAX, Retention, SyncPolicy,
-    WRITES_IN_FLIGHT_MAX, Watermarks,
+    Backend, Capacities, Metadata, Notice, OptionError, Options, REGISTERED_BYTES_MAX, Retention, SEGMENT_BYTES_MAX,
+    SyncPolicy, WRITES_IN_FLIGHT_MAX, Watermarks,
 };
 pub use reader::{Reader, Tail};
 pub use recovery::{Cut, Held, RecoverError, Recovery, hold, recover};

@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// Name of the lock's file.
 pub(crate) const LOCK_FILE: &str = "lock";
+/// Name of the lock's file of who compacts.
+pub(crate) const COMPACT_LOCK_FILE: &str = "compact-lock";
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +109,14 @@ pub(crate) trait MediumFile: Send {
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>>;
 }
 
+/// Removes a file, if there is one of that name.
+pub(crate) fn remove_if_there(medium: &dyn Medium, name: &str) -> io::Result<()> {
+    match medium.remove(name) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
 /// A real directory.
 #[derive(Debug)]
 pub(crate) struct DirectoryMedium {
@@ -158,11 +168,13 @@ impl Medium for DirectoryMedium {
     }
 
     fn create_directory(&self) -> io::Result<()> {
+        let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        let new_count = self.path.ancestors().take_while(is_missing).count();
         std::fs::create_dir_all(&self.path)?;
-        match self.path.canonicalize().ok().as_deref().and_then(Path::parent) {
-            Some(parent) => File::open(parent)?.sync_all(),
-            None => Ok(()),
-        }
+        // The name of each that is new, and the last one's in any case: nobody knows who made that when.
+        let Ok(path) = self.path.canonicalize() else { return Ok(()) };
+        let mut parents = path.ancestors().skip(1).take(new_count.max(1));
+        parents.try_for_each(|parent| File::open(parent)?.sync_all())
     }
 
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Lock>>> {

@@ -11,6 +11,8 @@ use tickcore_book::{Sequence, TimestampNs};
 
 /// Most writes that may be under way at once.
 pub const WRITES_IN_FLIGHT_MAX: u32 = 16;
+/// The longest that a segment's file may be asked for: what file systems take, and sums of it have room in a word.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 60;
 /// Most bytes that are registered with the kernel: half of the usual memlock limit of 8 MiB.
 pub const REGISTERED_BYTES_MAX: usize = 4 << 20;
 
@@ -97,11 +99,12 @@ pub enum SyncPolicy {
 /// are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// Bytes of sealed segments that are kept at most.
+    /// Bytes of sealed segments that are kept at most. Compacted ones count as long as they were.
     pub bytes_max: Option<u64>,
     /// Sealed segments that are kept at most.
     pub segments_max: Option<u64>,
-    /// How far the exchange times of a segment that is kept may all lie behind the highest of the journal.
+    /// How far the exchange times of a segment that is kept may all lie behind the highest of the journal. A single event whose
+    /// clock is far ahead lets go what lies behind it: where that can be, limit bytes or segments.
     pub age_max: Option<Duration>,
 }
 
@@ -115,7 +118,7 @@ impl Retention {
 /// How to write. `Default` is for a journal that must keep up with tens of millions of events a second.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Length of a segment's file, at least a header, one frame and a footer. Default 256 MiB.
+    /// Length of a segment's file, at least a header, one frame and a footer, at most [`SEGMENT_BYTES_MAX`]. Default 256 MiB.
     pub segment_bytes: u64,
     /// Length of the largest frame, and of one staging block: a multiple of 4096. Default 512 KiB.
     pub frame_bytes: u32,
@@ -144,7 +147,8 @@ pub struct Options {
     /// of them as of those that are sealed then.
     pub sealed_before: Vec<String>,
     /// Who prepares segments ahead and lets old ones go. By default nobody: one segment ahead is allocated by the
-    /// storage, and [`Writer::poll`](crate::Writer::poll) removes what retention releases.
+    /// storage, and [`Writer::poll`](crate::Writer::poll) removes what retention releases; so it is when the helper ends before
+    /// the writer does, with a warning.
     pub helper: Option<HelperHandle>,
     /// With a helper: for how long the segments prepared ahead last at `peak_bytes_per_second`. At least one is
     /// prepared, once an eighth of the first is full; a pool of more is filled at once. Default 200 ms.
@@ -207,7 +211,9 @@ pub enum OptionError {
         found: u32,
     },
     /// See [`Options::segment_bytes`].
-    #[error("segments of {found} bytes: choose a multiple of {WRITE_UNIT_BYTES}, at least {least}")]
+    #[error(
+        "segments of {found} bytes: choose a multiple of {WRITE_UNIT_BYTES}, at least {least}, at most {SEGMENT_BYTES_MAX}"
+    )]
     SegmentBytes {
         /// What was asked for.
         found: u64,
@@ -262,7 +268,9 @@ impl Options {
             return Err(OptionError::FrameBytes { found: self.frame_bytes });
         }
         let least = 2 * WRITE_UNIT_BYTES + frame_bytes;
-        if self.segment_bytes < least || !self.segment_bytes.is_multiple_of(WRITE_UNIT_BYTES) {
+        if !(least..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes)
+            || !self.segment_bytes.is_multiple_of(WRITE_UNIT_BYTES)
+        {
             return Err(OptionError::SegmentBytes { found: self.segment_bytes, least });
         }
         if usize::from(self.output_streams) > OUTPUT_STREAMS_MAX {
@@ -325,6 +333,11 @@ mod tests {
         }
         let refused = Options { segment_bytes: 2 * 4096, ..good.clone() };
         assert_eq!(refused.check(), Err(OptionError::SegmentBytes { found: 8192, least: 12288 }));
+        assert_eq!(Options { segment_bytes: SEGMENT_BYTES_MAX, ..good.clone() }.check(), Ok(()));
+        for segment_bytes in [SEGMENT_BYTES_MAX + 4096, u64::MAX - 4095] {
+            let refused = Options { segment_bytes, ..good.clone() };
+            assert_eq!(refused.check(), Err(OptionError::SegmentBytes { found: segment_bytes, least: 12288 }));
+        }
         let refused = Options { staging_bytes: 4 * 4096 - 1, ..good.clone() };
         assert_eq!(refused.check(), Err(OptionError::StagingBytes { found: 16383, least: 16384 }));
         let refused = Options { output_streams: 1, ..good.clone() };

@@ -7,7 +7,7 @@
 //! rest of its file is looked through (holes are skipped) each time the reader is asked again; [`Reader::follow`] looks
 //! at the writer's watermark first.
 
-use crate::directory::Catalog;
+use crate::directory::{Catalog, LOADS_MAX, look_again};
 use crate::fault::{Damage, Fault, OpenError, ReadError};
 use crate::format::{JournalId, Record, Seal, SegmentFooter, SegmentHeader};
 use crate::mark::Mark;
@@ -120,6 +120,10 @@ impl Reader {
 
     /// [`Reader::open`] on any medium.
     pub(crate) fn open_on(medium: &Arc<dyn Medium>, stream: Stream, start: Start) -> Result<Self, OpenError> {
+        look_again(|| Self::open_once(medium, stream, start))
+    }
+
+    fn open_once(medium: &Arc<dyn Medium>, stream: Stream, start: Start) -> Result<Self, OpenError> {
         let catalog = Catalog::load_whole(medium)?;
         let header = catalog.segments[0].header;
         let begin = catalog.begin();
@@ -270,17 +274,19 @@ impl Reader {
     }
 
     fn enter_next(&mut self) -> Result<(), ReadError> {
-        let opened = match self.catalog.open(self.index + 1) {
+        let mut opened = self.catalog.open(self.index + 1);
+        for _ in 1..LOADS_MAX {
             // Released or compacted since the directory was looked at.
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-                if self.reload()? {
-                    return Ok(());
-                }
-                let is_there = self.index + 1 < self.catalog.segments.len();
-                if is_there { self.catalog.open(self.index + 1) } else { Err(cause) }
+            if !opened.as_ref().is_err_and(|cause| cause.kind() == io::ErrorKind::NotFound) {
+                break;
             }
-            opened => opened,
-        };
+            if self.reload()? {
+                return Ok(());
+            }
+            if self.index + 1 < self.catalog.segments.len() {
+                opened = self.catalog.open(self.index + 1);
+            }
+        }
         let window = opened.map_err(|cause| self.io_error(cause))?;
         let next = &self.catalog.segments[self.index + 1];
         if let Err(fault) = check_succession(&self.walk, &next.header) {

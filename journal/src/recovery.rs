@@ -7,14 +7,15 @@
 //! It may die at any moment and be run again. The footer is written into the prepared file at the cut and made durable;
 //! only then is the file trimmed behind it. Until the footer is whole, the place still looks like a torn tail.
 
+use crate::compact::is_packed;
 use crate::defence::{Defence, stands};
 use crate::directory::{Catalog, segment_files};
 use crate::fault::{Damage, Fault, OpenError};
 use crate::format::{BLOCK_BYTES, JournalId, Seal, SegmentFooter, SegmentHeader};
-use crate::medium::{Access, DirectoryMedium, LOCK_FILE, Lock, Medium};
+use crate::medium::{Access, COMPACT_LOCK_FILE, DirectoryMedium, LOCK_FILE, Lock, Medium};
 use crate::options::Metadata;
 use crate::stream::Stream;
-use crate::walk::{Positions, Step, Verdict, Walk, judge};
+use crate::walk::{Positions, Verdict, Walk, judge};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,6 +59,12 @@ pub enum RecoverError {
     /// Another process writes this journal.
     #[error("{path:?} is being written by another process: wait for it, or stop it")]
     Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Another process compacts this journal, which repair cannot go beside.
+    #[error("{path:?} is being compacted by another process: wait for it")]
+    Compacting {
         /// The directory.
         path: PathBuf,
     },
@@ -118,6 +125,12 @@ pub(crate) fn take_lock(medium: &dyn Medium) -> Result<Box<dyn Lock>, RecoverErr
     }
 }
 
+/// Keeps others from compacting the journal until it goes; `None` where somebody is at it.
+pub(crate) fn take_compact_lock(medium: &dyn Medium) -> Result<Option<Box<dyn Lock>>, RecoverError> {
+    let path = medium.path();
+    medium.lock(COMPACT_LOCK_FILE).map_err(|cause| RecoverError::Io { action: "lock", path: path.to_owned(), cause })
+}
+
 /// Where a recovered journal ends: what the next segment follows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct JournalEnd {
@@ -135,8 +148,13 @@ struct Repair {
 
 /// [`recover`] for who holds the lock.
 pub(crate) fn recover_locked(medium: &Arc<dyn Medium>) -> Result<(Recovery, JournalEnd), RecoverError> {
-    show_disk(medium)?;
-    let catalog = Catalog::load_whole(medium)?;
+    // Who compacts has a segment and its packed form side by side for a moment, and lets the one go while the other would
+    // be removed here. So its files are none of recovery's business as long as it is at work.
+    let compact_lock = take_compact_lock(medium.as_ref())?;
+    let is_compacting = compact_lock.is_none() && stands(Defence::CompactorAlone);
+    show_disk(medium, is_compacting)?;
+    let mut catalog = Catalog::load_whole(medium)?;
+    catalog.unused.retain(|file| !(is_compacting && is_packed(file)));
     let mut recovery = Recovery {
         journal: catalog.segments[0].header.journal,
         metadata: Metadata::from_header(&catalog.segments[0].header),
@@ -171,7 +189,7 @@ pub(crate) fn recover_locked(medium: &Arc<dyn Medium>) -> Result<(Recovery, Jour
 /// Syncs every file that is not sealed and forgets what is cached of it. After a failed sync the cache may show what the
 /// disk does not have and nobody will write any more; a recovery that believed it would promise what is not there. So with
 /// names: a file that a killed recovery had removed would come back behind a segment that is sealed by then.
-fn show_disk(medium: &Arc<dyn Medium>) -> Result<(), RecoverError> {
+fn show_disk(medium: &Arc<dyn Medium>, is_compacting: bool) -> Result<(), RecoverError> {
     if stands(Defence::NamesBeforeSeal) {
         let synced = medium.sync_directory();
         synced.map_err(|cause| RecoverError::Io { action: "sync", path: medium.path().to_owned(), cause })?;
@@ -179,7 +197,8 @@ fn show_disk(medium: &Arc<dyn Medium>) -> Result<(), RecoverError> {
     let catalog = Catalog::load(medium)?;
     let unsealed = catalog.segments.iter().filter(|segment| segment.footer.is_none()).map(|segment| &segment.file);
     let damaged = catalog.damages.iter().map(|damage| &damage.file).filter(|file| !file.is_empty());
-    for name in unsealed.chain(damaged).chain(&catalog.unused) {
+    let unused = catalog.unused.iter().filter(|file| !(is_compacting && is_packed(file)));
+    for name in unsealed.chain(damaged).chain(unused) {
         let shown = medium.open(name, Access::Write).and_then(|file| {
             file.sync()?;
             if stands(Defence::DiskNotCache) { file.forget_cache() } else { Ok(()) }
@@ -221,13 +240,7 @@ fn plan(catalog: &Catalog, recovery: &mut Recovery) -> Result<(Vec<Repair>, Jour
         }
         let io_error = |cause| OpenError::Io { path: catalog.path(index), cause };
         let mut walk = Walk::new(catalog.open(index).map_err(io_error)?, segment.header);
-        let fault = loop {
-            match walk.step().map_err(io_error)? {
-                Step::Frame => {}
-                Step::Footer(_) => break None,
-                Step::Bad(fault) => break Some(fault),
-            }
-        };
+        let fault = walk.walk_to_end().map_err(io_error)?.err();
         end.positions = walk.positions;
         let verdict = match fault {
             None => None,

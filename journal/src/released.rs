@@ -6,7 +6,7 @@
 use crate::checksum::Seed;
 use crate::fault::Fault;
 use crate::format::JournalId;
-use crate::medium::{Access, Medium};
+use crate::medium::{Access, Medium, remove_if_there};
 use crate::walk::Position;
 use core::mem::size_of;
 use std::io;
@@ -63,6 +63,11 @@ impl Released {
         Position { next_sequence: self.first_sequence, chain: self.chain }
     }
 
+    /// Whether the segment of this number was let go.
+    pub(crate) fn holds(medium: &dyn Medium, number: u64) -> io::Result<bool> {
+        Ok(matches!(Self::read(medium)?, Some(Ok(released)) if number < released.number))
+    }
+
     /// What the file says; `None` when nothing was ever released.
     pub(crate) fn read(medium: &dyn Medium) -> io::Result<Option<Result<Self, Fault>>> {
         let file = match medium.open(RELEASED_FILE, Access::Read) {
@@ -85,10 +90,7 @@ impl Released {
 
     /// Writes the file and makes it durable.
     pub(crate) fn write(&self, medium: &dyn Medium) -> io::Result<()> {
-        match medium.remove(RELEASED_NEW_FILE) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
-            _ => {}
-        }
+        remove_if_there(medium, RELEASED_NEW_FILE)?;
         let file = medium.open(RELEASED_NEW_FILE, Access::Create)?;
         file.write_all_at(self.as_bytes(), 0)?;
         file.sync()?;

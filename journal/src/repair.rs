@@ -10,8 +10,8 @@ use crate::directory::Catalog;
 use crate::fault::OpenError;
 use crate::format::{BLOCK_BYTES, Seal, SegmentFooter};
 use crate::medium::{Access, DirectoryMedium, Medium, MediumFile};
-use crate::recovery::{RecoverError, Recovery, recover_locked, take_lock};
-use crate::walk::{Positions, Step, Verdict, Walk, judge};
+use crate::recovery::{RecoverError, Recovery, recover_locked, take_compact_lock, take_lock};
+use crate::walk::{Positions, Verdict, Walk, judge};
 use core::fmt;
 use std::io;
 use std::path::Path;
@@ -67,9 +67,14 @@ struct Planned {
 /// What a repair of the journal in `directory` would do: nothing, if it is not damaged. Nothing is changed.
 ///
 /// # Errors
-/// If there is no journal, or nothing of it can be read.
+/// If there is no journal, nothing of it can be read, or it is being written.
 pub fn plan_repair(directory: impl AsRef<Path>) -> Result<Vec<RepairStep>, RecoverError> {
     let medium = DirectoryMedium::at(directory.as_ref());
+    // What is being written looks like anything; and read access does for the rest.
+    let _lock = match take_lock(medium.as_ref()) {
+        Err(RecoverError::Io { action: "lock", .. }) => None,
+        taken => Some(taken?),
+    };
     Ok(plan(&medium)?.into_iter().map(|planned| planned.step).collect())
 }
 
@@ -84,6 +89,9 @@ pub fn repair(directory: impl AsRef<Path>) -> Result<(Vec<RepairStep>, Recovery)
 /// [`repair`] on any medium.
 pub(crate) fn repair_on(medium: &Arc<dyn Medium>) -> Result<(Vec<RepairStep>, Recovery), RecoverError> {
     let _lock = take_lock(medium.as_ref())?;
+    let Some(compact_lock) = take_compact_lock(medium.as_ref())? else {
+        return Err(RecoverError::Compacting { path: medium.path().to_owned() });
+    };
     let planned = plan(medium)?;
     for Planned { step, footer } in &planned {
         let (RepairStep::PutAside { file } | RepairStep::Seal { file, .. }) = step;
@@ -93,6 +101,8 @@ pub(crate) fn repair_on(medium: &Arc<dyn Medium>) -> Result<(Vec<RepairStep>, Re
             cause,
         })?;
     }
+    // Recovery takes it again.
+    drop(compact_lock);
     let (recovery, _) = recover_locked(medium)?;
     Ok((planned.into_iter().map(|planned| planned.step).collect(), recovery))
 }
@@ -102,9 +112,6 @@ pub(crate) fn repair_on(medium: &Arc<dyn Medium>) -> Result<(Vec<RepairStep>, Re
 /// recovery cuts.
 fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
     let catalog = Catalog::load(medium)?;
-    if catalog.segments.is_empty() {
-        return Err(OpenError::NotAJournal { path: medium.path().to_owned() }.into());
-    }
     let mut aside: Vec<String> = Vec::new();
     for damage in &catalog.damages {
         if damage.file == crate::released::RELEASED_FILE {
@@ -115,6 +122,9 @@ fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
         if !is_segment && !damage.file.is_empty() {
             aside.push(damage.file.clone());
         }
+    }
+    if catalog.segments.is_empty() {
+        return Err(OpenError::NotAJournal { path: medium.path().to_owned() }.into());
     }
     let mut seals = Vec::new();
     let mut positions = catalog.begin();
@@ -127,13 +137,7 @@ fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
         }
         let io_error = |cause| OpenError::Io { path: catalog.path(index), cause };
         let mut walk = Walk::new(catalog.open(index).map_err(io_error)?, *header);
-        let end = loop {
-            match walk.step().map_err(io_error)? {
-                Step::Frame => {}
-                Step::Footer(footer) => break Ok(footer),
-                Step::Bad(fault) => break Err(fault),
-            }
-        };
+        let end = walk.walk_to_end().map_err(io_error)?;
         positions = walk.positions;
         let seal = |seal| walk.tally.footer(header, walk.offset, 0, &walk.positions, seal);
         let sealed = |footer: Option<SegmentFooter>, offset| Planned {

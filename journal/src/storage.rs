@@ -164,10 +164,15 @@ pub(crate) fn open(
                 return Ok((Box::new(storage), notices));
             }
             Err((files, cause)) => {
+                let cure = match cause.kind() {
+                    io::ErrorKind::OutOfMemory => "raise the locked-memory limit (`ulimit -l`)",
+                    _ => {
+                        "allow io_uring: kernel.io_uring_disabled=0, and in a container a seccomp profile that permits it"
+                    }
+                };
                 notices.push(Notice {
                     cause: format!("io_uring is refused ({cause}), so the journal is written by pwrite and fdatasync"),
-                    cure: "allow io_uring: kernel.io_uring_disabled=0, and in a container a seccomp profile that permits it"
-                        .to_owned(),
+                    cure: cure.to_owned(),
                 });
                 files
             }

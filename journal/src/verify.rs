@@ -1,11 +1,12 @@
 //! Checking every byte of a journal and listing all that is wrong.
 
 use crate::checkpoint::{Checkpoints, PassedOver};
-use crate::directory::{Catalog, Segment};
+use crate::directory::{Catalog, Segment, Window, look_again};
 use crate::fault::{Damage, Fault, OpenError};
 use crate::format::{BLOCK_BYTES, Seal, SegmentFooter};
 use crate::medium::{DirectoryMedium, Medium};
 use crate::reader::{Tail, check_succession};
+use crate::released::Released;
 use crate::stream::{INPUT_STREAM, Stream, StreamInfo};
 use crate::walk::{Positions, Step, Verdict, Walk, judge};
 use std::io;
@@ -58,8 +59,8 @@ impl VerifyReport {
 
 /// Checks every byte of every segment and checkpoint of the journal in `directory`. `progress` is called after each frame.
 ///
-/// It needs read access only. Run it on a journal that nobody writes; on a live one the tail is as it was at some
-/// moment, and a segment that is sealed meanwhile may be reported.
+/// It needs read access only. Of a journal that is being written it checks what was there when it began; segments that
+/// retention lets go meanwhile are left out.
 ///
 /// # Errors
 /// If files cannot be read or there is no journal. Damage is in the report, not an error.
@@ -112,7 +113,7 @@ impl<P: FnMut(Progress)> Verifier<P> {
         let mut previous: Option<Walk> = None;
         for index in 0..self.catalog.segments.len() {
             let io_error = |catalog: &Catalog, cause| OpenError::Io { path: catalog.path(index), cause };
-            let window = self.catalog.open(index).map_err(|cause| io_error(&self.catalog, cause))?;
+            let Some(window) = self.open(index)? else { continue };
             let segment = self.catalog.segments[index].clone();
             self.check_start(&segment, previous.as_ref());
             let mut walk = Walk::new(window, segment.header);
@@ -126,6 +127,30 @@ impl<P: FnMut(Progress)> Verifier<P> {
             previous = Some(walk);
         }
         Ok(())
+    }
+
+    /// A window on a segment, under whatever name it has by now; `None` where retention let it go meanwhile.
+    fn open(&mut self, index: usize) -> Result<Option<Window>, OpenError> {
+        let number = self.catalog.segments[index].header.number;
+        let mut found = None;
+        look_again(|| {
+            let file = found.as_ref().unwrap_or(&self.catalog.segments[index].file);
+            let medium = &self.catalog.medium;
+            let cause = match Window::open(medium.as_ref(), file) {
+                Ok(window) => return Ok(Some(window)),
+                Err(cause) => cause,
+            };
+            let path = medium.path().join(file);
+            if cause.kind() == io::ErrorKind::NotFound {
+                let catalog = Catalog::load(medium)?;
+                if number < catalog.first.0 {
+                    return Ok(None);
+                }
+                let segment = catalog.segments.into_iter().find(|segment| segment.header.number == number);
+                found = segment.map(|segment| segment.file);
+            }
+            Err(OpenError::Io { path, cause })
+        })
     }
 
     /// Checks that a segment follows the one before; a hole in the numbers is reported already.
@@ -170,6 +195,10 @@ impl<P: FnMut(Progress)> Verifier<P> {
                         Verdict::Torn { bytes } => {
                             self.report.tail = Tail::Torn { file: segment.file.clone(), offset, bytes };
                             return Ok(Outcome::End);
+                        }
+                        // Its file is another segment's by now.
+                        Verdict::Damage(_) if Released::holds(self.catalog.medium.as_ref(), segment.header.number)? => {
+                            return Ok(Outcome::Next);
                         }
                         Verdict::Damage(fault) => {
                             self.add_damage(segment, walk.fault_offset, sequence, fault);
@@ -223,13 +252,26 @@ impl<P: FnMut(Progress)> Verifier<P> {
             return Ok(Outcome::Next);
         }
         if Seal::from_number(footer.seal) == Some(Seal::Full) {
-            let fault = Fault::MissingSegment { number: walk.header.number.wrapping_add(1) };
+            let number = walk.header.number.wrapping_add(1);
+            // It was sealed meanwhile, and the next one had no header yet when the directory was listed.
+            if segment.footer.is_none() && self.is_there_by_now(number) {
+                self.report.tail = Tail::Unsealed { file: segment.file.clone(), offset: walk.offset };
+                return Ok(Outcome::End);
+            }
+            let fault = Fault::MissingSegment { number };
             self.add_damage(segment, end, walk.positions.inputs.next_sequence, fault);
         } else if let Err(fault) = self.catalog.check_end(walk.positions.inputs) {
             self.add_damage(segment, end, walk.positions.inputs.next_sequence, fault);
         }
         self.report.tail = Tail::Sealed;
         Ok(Outcome::End)
+    }
+
+    fn is_there_by_now(&self, number: u64) -> bool {
+        let catalog = Catalog::load(&self.catalog.medium);
+        catalog.is_ok_and(|catalog| {
+            number < catalog.first.0 || catalog.segments.iter().any(|segment| segment.header.number == number)
+        })
     }
 
     fn add_damage(&mut self, segment: &Segment, offset: u64, sequence: u64, fault: Fault) {

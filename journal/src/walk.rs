@@ -260,6 +260,17 @@ impl Walk {
         Ok(Step::Frame)
     }
 
+    /// Steps over all frames that come here: to the footer, or to what is neither.
+    pub(crate) fn walk_to_end(&mut self) -> io::Result<Result<Box<SegmentFooter>, Fault>> {
+        loop {
+            match self.step()? {
+                Step::Frame => {}
+                Step::Footer(footer) => return Ok(Ok(footer)),
+                Step::Bad(fault) => return Ok(Err(fault)),
+            }
+        }
+    }
+
     /// Checks the index that stands here and the footer that must follow. Moves to the footer if both are good.
     fn step_over_index(&mut self) -> io::Result<Step> {
         let identity = self.header.identity();

@@ -244,6 +244,31 @@ fn retention_keeps_what_going_on_from_checkpoints_takes() {
     assert_eq!(Reader::open(directory.path()).unwrap().next_sequence(), first);
 }
 
+/// Its header says how far it reaches, and its state is gone: nothing is let go for it.
+#[test]
+fn retention_goes_by_checkpoints_that_are_whole() {
+    let retention = Retention { segments_max: Some(1), ..Retention::default() };
+    let limited = Options { retention, ..options() };
+    for is_whole in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), options(), 3000);
+        let stored = store(directory.path(), boundaries(directory.path()).unwrap().last().unwrap());
+        if !is_whole {
+            let path = directory.path().join(stored.file);
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[500] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        }
+        let (mut writer, _) = Writer::resume(directory.path(), limited.clone()).unwrap();
+        append(&mut writer, 3000);
+        writer.flush().unwrap();
+        assert!(writer.warning().is_some_and(|warning| warning.cause.contains("kept")), "{:?}", writer.warning());
+        drop(writer);
+        let first = info(directory.path()).unwrap().segments[0].number;
+        assert_eq!(first > 1, is_whole, "the journal begins with segment {first}");
+    }
+}
+
 fn first_end(directory: &Path) -> Sequence {
     info(directory).unwrap().segments[0].sequences.unwrap().1
 }

@@ -9,7 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use tickcore_book::Sequence;
 use tickcore_journal::{
-    Damage, Fault, OpenError, ReadError, Reader, RecoverError, Tail, Writer, info, recover, verify,
+    Damage, Fault, OpenError, Options, ReadError, Reader, RecoverError, Retention, Tail, Writer, info, plan_repair,
+    recover, verify,
 };
 
 const SEGMENT: &str = "segment-000001.tcj";
@@ -321,7 +322,14 @@ fn a_missing_segment_is_named_wherever_it_was() {
         let files = Files::new();
         let index = if missing == 3 { files.names.len() - 1 } else { missing };
         std::fs::remove_file(files.path(index)).unwrap();
-        files.assert_damaged(|fault| *fault == Fault::MissingSegment { number: index as u64 + 1 });
+        let is_missing = |fault: &Fault| *fault == Fault::MissingSegment { number: index as u64 + 1 };
+        files.assert_damaged(is_missing);
+        let damage = match info(files.directory.path()) {
+            Ok(found) => found.damage,
+            Err(OpenError::Damaged(damage)) => Some(damage),
+            Err(other) => panic!("{other}"),
+        };
+        assert!(damage.is_some_and(|damage| is_missing(&damage.fault)), "at a glance, too");
     }
 }
 
@@ -341,6 +349,42 @@ fn a_foreign_segment_is_named() {
     std::fs::remove_file(files.directory.path().join("foreign.tcj")).unwrap();
     std::fs::copy(foreign.path(2), files.path(2)).unwrap();
     files.assert_damaged(|fault| matches!(fault, Fault::OtherJournal { .. } | Fault::MissingSegment { number: 3 }));
+}
+
+/// Copied from another journal, or newer than the segments beside it: what it says is none of these.
+#[test]
+fn a_file_of_released_segments_that_does_not_fit_is_named() {
+    let released = |count| {
+        let directory = tempfile::tempdir().unwrap();
+        let retention = Retention { segments_max: Some(1), ..Retention::default() };
+        write(directory.path(), Options { retention, ..options() }, count);
+        directory
+    };
+    let (ours, theirs) = (released(3000), released(3000));
+    assert!(faults(ours.path()).is_empty(), "the control");
+    std::fs::copy(theirs.path().join("released"), ours.path().join("released")).unwrap();
+    let is_foreign = |damage: &Damage| damage.file == "released" && matches!(damage.fault, Fault::OtherJournal { .. });
+    assert!(faults(ours.path()).iter().any(is_foreign), "{:?}", faults(ours.path()));
+    assert!(Reader::open(ours.path()).is_err() && recover(ours.path()).is_err() && plan_repair(ours.path()).is_err());
+    assert_eq!(segments(ours.path()).len(), 1, "nothing is removed");
+
+    let directory = tempfile::tempdir().unwrap();
+    let retention = Retention { segments_max: Some(1), ..Retention::default() };
+    write(directory.path(), options(), 3000);
+    let older = tempfile::tempdir().unwrap();
+    copy(directory.path(), older.path());
+    let (mut writer, _) = Writer::resume(directory.path(), Options { retention, ..options() }).unwrap();
+    append(&mut writer, 3000);
+    writer.finish().unwrap();
+    std::fs::copy(directory.path().join("released"), older.path().join("released")).unwrap();
+    let is_missing =
+        |damage: &Damage| damage.file == "released" && matches!(damage.fault, Fault::MissingSegment { .. });
+    assert!(matches!(&faults(older.path())[..], [damage] if is_missing(damage)), "{:?}", faults(older.path()));
+    let count = segments(older.path()).len();
+    assert!(
+        Reader::open(older.path()).is_err() && recover(older.path()).is_err() && plan_repair(older.path()).is_err()
+    );
+    assert_eq!(segments(older.path()).len(), count, "nothing is removed");
 }
 
 #[test]

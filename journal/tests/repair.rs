@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::{copy, options, read_back, segments, write};
+use common::{append, copy, metadata, options, read_back, segments, write};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tickcore_book::Sequence;
-use tickcore_journal::{RepairStep, Tail, plan_repair, repair, verify};
+use tickcore_journal::{RecoverError, RepairStep, Tail, Writer, plan_repair, repair, verify};
 
 fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
@@ -70,4 +70,22 @@ fn what_comes_before_the_damage_stays_and_the_rest_is_kept_aside() {
     bytes.extend_from_slice(b"behind");
     std::fs::write(&path, bytes).unwrap();
     assert_eq!(repaired(directory.path()).0, 3000);
+}
+
+#[test]
+fn what_is_being_written_or_compacted_is_not_repaired() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let mut writer = Writer::create(path, options(), metadata()).unwrap();
+    append(&mut writer, 100);
+    writer.flush().unwrap();
+    assert!(matches!(plan_repair(path), Err(RecoverError::Locked { .. })));
+    assert!(matches!(repair(path), Err(RecoverError::Locked { .. })));
+    drop(writer);
+    assert!(plan_repair(path).unwrap().is_empty());
+    let compactor = std::fs::File::create(path.join("compact-lock")).unwrap();
+    compactor.lock().unwrap();
+    assert!(matches!(repair(path), Err(RecoverError::Compacting { .. })));
+    drop(compactor);
+    assert_eq!(repair(path).unwrap().1.last_sequence, Sequence(100));
 }

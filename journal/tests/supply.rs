@@ -146,3 +146,27 @@ fn a_longer_file_is_cut_before_it_is_a_segment_again() {
     writer.finish().unwrap();
     thread.join().unwrap();
 }
+
+/// Whoever prepares segments may end before the writer does, or never have begun: nothing waits for it then.
+#[test]
+fn a_writer_whose_helper_is_gone_goes_on_without() {
+    for has_begun in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let (helper, handle) = Helper::new(1 << 30, None);
+        let retention = Retention { segments_max: Some(2), ..Retention::default() };
+        let helped = Options { helper: Some(handle), retention, is_prewritten: false, ..options() };
+        let mut writer = Writer::create(directory.path(), helped, metadata()).unwrap();
+        if has_begun {
+            // It is given work, and does none of it.
+            writer.poll().unwrap();
+        }
+        drop(helper);
+        append(&mut writer, 5000);
+        writer.flush().unwrap();
+        assert!(writer.warning().is_some_and(|warning| warning.cause.contains("helper")), "{:?}", writer.warning());
+        assert_eq!(writer.finish().unwrap().durable, Sequence(5000));
+        let report = verify(directory.path(), |_| ()).unwrap();
+        assert!(report.is_intact() && report.unused.is_empty(), "{report:?}");
+        assert_eq!(segments(directory.path()).len(), 2, "retention goes on");
+    }
+}

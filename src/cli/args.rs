@@ -63,9 +63,10 @@ pub(crate) enum Verb {
     },
     /// Write a checkpoint of a journal's end, from the newest one and what comes behind it.
     #[command(after_help = "Example:\n  tickcore checkpoint day.journal\n\n\
-        replay --journal DIR --resume goes on from the newest valid checkpoint. Two are kept. The journal must not be\n\
-        written meanwhile: beside a run checkpoints are made by replay --checkpoint-every. A program that embeds the\n\
-        engine with a strategy of its own makes them by tickcore::checkpoint::make, with the strategy's state in them.")]
+        replay --journal DIR --resume goes on from the newest valid checkpoint. Two are kept. The journal\n\
+        must not be written meanwhile: beside a run checkpoints are made by replay --checkpoint-every. A\n\
+        program that embeds the engine with a strategy of its own makes them by tickcore::checkpoint::make,\n\
+        with the strategy's state in them.")]
     Checkpoint(CheckpointArgs),
     /// Make a synthetic ITCH 5.0 day, byte-identical for the same arguments.
     #[command(
@@ -320,7 +321,8 @@ pub(crate) enum JournalVerb {
         #[arg(long)]
         json: bool,
     },
-    /// Cut a damaged journal where the damage begins; what is cut is kept beside it, and nothing that verifies changes.
+    /// Cut a damaged journal where the damage begins; what is cut is kept beside it, and nothing that verifies changes. One
+    /// that a crash has left is not damaged: replay --resume puts it in order.
     Repair {
         /// Journal directory.
         dir: PathBuf,
@@ -331,7 +333,7 @@ pub(crate) enum JournalVerb {
         #[arg(long)]
         json: bool,
     },
-    /// Pack sealed segments with zstd, in place; everything that reads a journal reads them.
+    /// Pack sealed segments with zstd, in place; everything that reads a journal reads them. It may be written meanwhile.
     Compact {
         /// Journal directory.
         dir: PathBuf,
@@ -359,15 +361,20 @@ pub(crate) enum JournalVerb {
         /// First record to print, by its number in the stream.
         #[arg(long, value_name = "SEQUENCE", default_value_t = 1)]
         from: u64,
-        /// Begin at the first event at or after this exchange time, such as 14:30:00 or 2020-01-30T14:30:00Z.
+        /// Begin at the first event at or after this exchange time, such as 09:30:00 in New York, on the day of the journal's
+        /// first event, or 2020-01-30T14:30:00Z.
         #[arg(long, value_name = "TIME", conflicts_with = "from")]
         from_time: Option<String>,
         /// Most events to print.
         #[arg(long, value_name = "N")]
         count: Option<u64>,
-        /// Go on with what is written from now on, until the writer ends.
+        /// Go on with what is written from now on, until the writer ends. One that is killed cannot say so: then until the
+        /// journal was resumed and that writer ends.
         #[arg(long)]
         follow: bool,
+        /// As without it: events are JSON objects, one a line.
+        #[arg(long)]
+        json: bool,
     },
 }
 

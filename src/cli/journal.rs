@@ -2,6 +2,7 @@
 
 use super::args::JournalVerb;
 use super::progress::{Bar, Unit};
+use super::time::TimeBase;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -11,8 +12,8 @@ use std::thread;
 use std::time::Duration;
 use tickcore::book::{EVENT_WORDS, Kind, Sequence, TimestampNs};
 use tickcore::journal::{
-    Damage, Info, Mark, Reader, Record, RepairStep, Seal, Start, Stream, StreamInfo, Tail, VerifyReport, compact, info,
-    plan_repair, repair, verify,
+    Cut, Damage, Info, Mark, Reader, Record, RepairStep, Seal, Start, Stream, StreamInfo, Tail, VerifyReport, compact,
+    info, plan_repair, repair, verify,
 };
 use tickcore::latency::grouped;
 
@@ -25,19 +26,23 @@ pub(crate) fn run(verb: &JournalVerb) -> Result<ExitCode> {
         JournalVerb::Verify { dir, json } => print_verify(dir, *json),
         JournalVerb::Repair { dir, yes, json } => print_repair(dir, *yes, *json),
         JournalVerb::Compact { dir, level, json } => print_compact(dir, *level, *json),
-        JournalVerb::Dump { dir, stream, from, from_time, count, follow } => {
+        JournalVerb::Dump { dir, stream, from, from_time, count, follow, json: _ } => {
             let start = match from_time {
                 None => Start::Sequence(Sequence(*from)),
-                Some(text) => {
-                    let has_times_since_midnight = Reader::open(dir)?.metadata().has_times_since_midnight;
-                    let base = super::time::TimeBase::of_journal(has_times_since_midnight);
-                    Start::Time(super::select::parse_time(base, Some(text), TimestampNs(0))?)
-                }
+                Some(text) => Start::Time(parse_time(dir, text)?),
             };
             let stream = stream.checked_sub(1).map_or(Stream::INPUTS, Stream::outputs_of);
             dump(dir, stream, start, count.unwrap_or(u64::MAX), *follow)
         }
     }
+}
+
+/// A time of the command line that is one of the journal's.
+fn parse_time(dir: &Path, text: &str) -> Result<TimestampNs> {
+    let mut reader = Reader::open(dir)?;
+    let has_times_since_midnight = reader.metadata().has_times_since_midnight;
+    let first = reader.next_batch()?.and_then(<[_]>::first).map(|record| record.event.exchange_time);
+    super::select::parse_time(TimeBase::of_journal(has_times_since_midnight, first), Some(text), TimestampNs(0))
 }
 
 fn print_info(dir: &Path, is_json: bool) -> Result<ExitCode> {
@@ -78,7 +83,9 @@ fn tail_text(tail: &Tail) -> String {
             )
         }
         Tail::Torn { file, offset, bytes } => {
-            format!("{file} is torn at offset {offset}, {bytes} bytes behind it were never durable; --resume cuts them")
+            format!(
+                "{file} is torn at offset {offset}, {bytes} bytes behind it are unfinished writes: still being written, or cut off by a crash, and --resume cuts them"
+            )
         }
         _ => "not reached".to_owned(),
     }
@@ -174,14 +181,19 @@ fn info_text(dir: &Path, info: &Info) -> String {
         rows.push(row("sequences", format!("{first} to {last}")));
     }
     if let Some((first, last)) = info.times {
-        let base = super::time::TimeBase::of_journal(info.metadata.has_times_since_midnight);
+        let base = TimeBase::of_journal(info.metadata.has_times_since_midnight, Some(first));
         rows.push(row("times", format!("{} to {}", base.format(first), base.format(last))));
     }
     rows.extend(outputs_text(&info.streams));
     for Mark { channel, sequence, venue_sequence, .. } in &info.last_marks {
         rows.push((format!("channel {channel}"), format!("message {venue_sequence} was sequence {sequence}")));
     }
-    rows.push(row("bytes", format!("{} in {} segments", grouped(info.bytes), info.segments.len())));
+    let mut bytes = format!("{} in {} segments", grouped(info.bytes), info.segments.len());
+    match info.segments.iter().filter(|segment| segment.file.ends_with(".tcz")).count() {
+        0 => {}
+        count => bytes += &format!(", {count} of them compacted to less"),
+    }
+    rows.push(row("bytes", bytes));
     rows.push(row("end", tail_text(&info.tail)));
     if let Some(newest) = info.checkpoints.last() {
         rows.push(row("checkpoints", format!("{}, the newest of sequence {newest}", info.checkpoints.len())));
@@ -238,9 +250,9 @@ fn print_verify(dir: &Path, is_json: bool) -> Result<ExitCode> {
     }
     let places = report.damages.len();
     eprintln!(
-        "tickcore: {} is damaged in {places} {}; what stands before the first of them can be replayed",
-        dir.display(),
-        if places == 1 { "place" } else { "places" }
+        "tickcore: {dir} is damaged in {places} {}: `tickcore journal repair {dir}` keeps what stands before the first and puts the rest aside; whole copies of the files that are named, put in their place, lose nothing",
+        if places == 1 { "place" } else { "places" },
+        dir = dir.display(),
     );
     Ok(ExitCode::FAILURE)
 }
@@ -271,16 +283,32 @@ fn print_repair(dir: &Path, is_agreed: bool, is_json: bool) -> Result<ExitCode> 
     if !steps.is_empty() && !is_agreed && !is_confirmed()? {
         bail!("nothing was changed; give --yes to repair");
     }
-    let (steps, recovery) = repair(dir)?;
+    // What a crash has left is for --resume: a repair of what is not damaged changes nothing.
+    let (steps, last_sequence, cut) = if steps.is_empty() {
+        (steps, info(dir)?.sequences.map_or(Sequence(0), |(_, last)| last), None)
+    } else {
+        let (steps, recovery) = repair(dir)?;
+        (steps, recovery.last_sequence, recovery.cut)
+    };
     if is_json {
         let json = json!({
             "dir": dir.display().to_string(),
             "steps": texts(&steps),
-            "last_sequence": recovery.last_sequence.get(),
+            "last_sequence": last_sequence.get(),
+            "cut": cut.map(|Cut { file, offset, bytes }| json!({"file": file, "offset": offset, "bytes": bytes})),
         });
         writeln!(io::stdout(), "{json}")?;
-    } else {
-        writeln!(io::stdout(), "{} steps; the journal goes to sequence {}", steps.len(), recovery.last_sequence)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(Cut { file, offset, bytes }) = cut {
+        writeln!(io::stdout(), "{file}: {bytes} bytes behind offset {offset} were never durable, and are cut")?;
+    }
+    match steps.len() {
+        0 => writeln!(
+            io::stdout(),
+            "0 steps: nothing is damaged, and nothing was changed; the journal goes to sequence {last_sequence}"
+        )?,
+        count => writeln!(io::stdout(), "{count} steps; the journal goes to sequence {last_sequence}")?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -14,8 +14,8 @@ const RECORD_BYTES: u64 = 64;
 #[command(next_help_heading = "Journal")]
 pub(crate) struct JournalArgs {
     /// Memory between ring and disk that absorbs a stalled disk.
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
-    pub(crate) journal_buffer: usize,
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
+    journal_buffer: u64,
     /// How the journal is written; steps down by itself, and says so, where the machine refuses.
     #[arg(long, value_enum, default_value_t = BackendArg::IoUringFixed)]
     pub(crate) journal_backend: BackendArg,
@@ -128,7 +128,7 @@ impl JournalArgs {
 
     /// Frames of the usual size, or as small as a small buffer or small segments want them.
     fn frame_bytes(&self, usual: u32) -> u32 {
-        let buffer_bytes = (self.journal_buffer as u64) << 20;
+        let buffer_bytes = self.journal_buffer << 20;
         let most = (buffer_bytes / 4).min(self.journal_segment.0 / 2).min(u64::from(usual));
         ((most - most % WRITE_UNIT_BYTES) as u32).max(WRITE_UNIT_BYTES as u32)
     }
@@ -142,7 +142,7 @@ impl JournalArgs {
         let peak_bytes_per_second = self.journal_peak * RECORD_BYTES;
         let defaults = Options::default();
         let options = Options {
-            staging_bytes: self.journal_buffer << 20,
+            staging_bytes: usize::try_from(self.journal_buffer << 20).unwrap_or(usize::MAX),
             frame_bytes: self.frame_bytes(defaults.frame_bytes),
             backend: match self.journal_backend {
                 BackendArg::IoUringFixed => Backend::IoUringFixed,
@@ -159,7 +159,8 @@ impl JournalArgs {
             prepared_ahead: match self.journal_ahead {
                 // Rounded down, so that it is not one more.
                 Some(Ahead::Segments(count)) => {
-                    let ns = u128::from(count * segment_bytes) * 1_000_000_000 / u128::from(peak_bytes_per_second);
+                    let ns = u128::from(count) * u128::from(segment_bytes) * 1_000_000_000
+                        / u128::from(peak_bytes_per_second);
                     Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
                 }
                 Some(Ahead::Time(time)) => time,

@@ -34,7 +34,7 @@ use tickcore::shards::ShardError;
 /// Runs the command line: exit status 0 when done, 1 when the run failed, 2 on wrong usage.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = match cli.verb {
+    let result = signal::survive_file_limits().and_then(|()| match cli.verb {
         Verb::Replay(args) => replay::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Book(args) => book::run(&args),
@@ -46,7 +46,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Compare(args) => compare::run(&args),
         Verb::Completions { shell } => completions(shell),
         Verb::Man => man(),
-    };
+    });
     result.unwrap_or_else(|error| {
         // Whoever reads standard output may go away first (`| head`): that is no failure.
         if is_broken_pipe(&error) {

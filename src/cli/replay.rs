@@ -289,7 +289,7 @@ fn report(
         _ => bail!("the run ended in an unknown way"),
     }
     if let Some(error) = journal_error {
-        bail!("the journal failed: {error}");
+        bail!("{error}");
     }
     // A name is absent when no core has it.
     let has = |check: &Observer, name: &str| !check.absent.iter().any(|absent| absent == name);

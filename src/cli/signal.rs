@@ -1,10 +1,17 @@
-//! Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends at once.
+//! Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends at once. And the limit of file sizes.
 
 use anyhow::Result;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Has a write beyond the limit for the size of a file (`ulimit -f`) fail like one on a full disk: the signal would end the
+/// process.
+pub(crate) fn survive_file_limits() -> Result<()> {
+    flag::register(SIGXFSZ, Arc::default())?;
+    Ok(())
+}
 
 /// Exit status after a second signal: that of a process ended by SIGINT.
 const EXIT_AT_ONCE: i32 = 130;

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use jiff::civil::Time;
 use tickcore::book::TimestampNs;
+use tickcore::feed::session::SessionDate;
 
 /// What times of an input mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,9 +19,12 @@ pub(crate) enum TimeBase {
 }
 
 impl TimeBase {
-    /// What times of a journal mean.
-    pub(crate) const fn of_journal(has_times_since_midnight: bool) -> Self {
-        if has_times_since_midnight { Self::Midnight } else { Self::Epoch { midnight: None } }
+    /// What times of a journal mean whose first event is of this time.
+    pub(crate) fn of_journal(has_times_since_midnight: bool, first: Option<TimestampNs>) -> Self {
+        if has_times_since_midnight {
+            return Self::Midnight;
+        }
+        Self::Epoch { midnight: first.and_then(SessionDate::of).map(SessionDate::midnight) }
     }
 
     /// Reads a time of the command line: a time of day in New York, or RFC 3339.
@@ -74,6 +78,8 @@ mod tests {
         assert_eq!(dated.parse("09:30").expect("a time"), opening);
         assert_eq!(dated.parse("2020-01-30T14:30:00Z").expect("a time"), opening);
         assert_eq!(dated.format(opening), "2020-01-30T14:30:00.000000000Z");
+        assert_eq!(TimeBase::of_journal(false, Some(opening)), dated, "the day of the first event");
+        assert_eq!(TimeBase::of_journal(true, Some(opening)), TimeBase::Midnight);
         assert_eq!(TimeBase::Midnight.parse("00:00:00.000000005").expect("a time"), TimestampNs(5));
         assert_eq!(TimeBase::Midnight.format(TimestampNs(5)), "5");
     }

@@ -12,7 +12,7 @@ use crate::format::{
 use crate::helper::Worker;
 use crate::index::IndexBuilder;
 use crate::mark::FrameMarks;
-use crate::medium::{DirectoryMedium, LOCK_FILE, Lock, Medium};
+use crate::medium::{COMPACT_LOCK_FILE, DirectoryMedium, LOCK_FILE, Lock, Medium};
 use crate::memory::Block;
 use crate::options::{Metadata, OptionError, Options, REGISTERED_BYTES_MAX, SyncPolicy, Watermarks};
 use crate::recovery::{RecoverError, Recovery, recover_locked, take_lock};
@@ -76,7 +76,7 @@ pub enum StartError {
     #[error(transparent)]
     Options(#[from] OptionError),
     /// The staging could not be had.
-    #[error("cannot get {bytes} bytes of staging: {cause}; choose a smaller staging_bytes")]
+    #[error("cannot get {bytes} bytes of staging: {cause}; choose less (Options::staging_bytes, --journal-buffer)")]
     Staging {
         /// What was asked for.
         bytes: usize,
@@ -87,7 +87,7 @@ pub enum StartError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// A file could not be made or written.
-    #[error("cannot {action} {path:?}: {cause}")]
+    #[error("cannot {action} {path:?}: {cause}; cure that and begin again")]
     Io {
         /// What was being done.
         action: &'static str,
@@ -279,7 +279,7 @@ impl Writer {
 fn find_never_begun(medium: &Arc<dyn Medium>) -> Result<Vec<String>, CreateError> {
     let directory = medium.path();
     let mut names = medium.list().map_err(StartError::io("read", directory))?;
-    names.retain(|name| name != LOCK_FILE);
+    names.retain(|name| name != LOCK_FILE && name != COMPACT_LOCK_FILE);
     let unused = Catalog::load(medium).map(|catalog| catalog.unused).unwrap_or_default();
     match names.iter().find(|name| *name != STATUS_FILE && !unused.contains(name)) {
         Some(found) => Err(CreateError::NotEmpty { path: directory.to_owned(), found: found.clone() }),

@@ -1,7 +1,7 @@
 //! The writer's supply of segments: prepared ahead by the storage or by a helper, and let go by retention.
 
 use super::{Sealing, Spare, Writer};
-use crate::checkpoint::{CheckpointMark, covered_by};
+use crate::checkpoint::{CheckpointMark, covered_by_valid};
 use crate::defence::{Defence, stands};
 use crate::directory::Catalog;
 use crate::format::{BLOCK_BYTES, JournalId};
@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
 /// How long after a failed preparation the next is tried.
@@ -26,6 +27,8 @@ const ROOM_CURE: &str =
 const RELEASE_CURE: &str = "see that its directory may be written to, or the disk fills up";
 /// What cures a helper that has no place for another job.
 const BUSY_CURE: &str = "the helper is far behind: larger segments make less work for it";
+/// What cures a helper that is gone.
+const GONE_CURE: &str = "segments are allocated one ahead, by the writer itself: let the helper run as long as it";
 /// What cures limits that the only checkpoints there are do not reach.
 const FIXED_CURE: &str = "make newer checkpoints";
 /// What cures limits that wait for the next checkpoint.
@@ -124,8 +127,8 @@ impl Supply {
         if options.retention.is_limited() {
             supply.kept.reserve(KEPT_CAPACITY);
             let catalog = Catalog::load(medium)?;
-            if let (Floor::None, Some(sequence)) = (&supply.floor, covered_by(&catalog.checkpoints)) {
-                supply.floor = Floor::Fixed(sequence);
+            if let Floor::None = supply.floor {
+                supply.floor = covered_by_valid(medium)?.map_or(Floor::None, Floor::Fixed);
             }
             for segment in catalog.segments.iter().filter(|segment| segment.header.number < number) {
                 supply.keep(Kept {
@@ -173,6 +176,9 @@ impl Supply {
         let kept = "segments are kept beyond the limits";
         self.warning = match &self.floor {
             Floor::None => None,
+            Floor::Fixed(0) => {
+                notice(format!("{kept}, as none of the checkpoints that are there is whole"), FIXED_CURE)
+            }
             Floor::Fixed(sequence) => {
                 notice(format!("{kept}, to go on from the checkpoint of sequence {sequence}"), FIXED_CURE)
             }
@@ -208,6 +214,15 @@ impl Supply {
     /// Notes whether the writer stands still until it has the next segment.
     pub(super) fn set_awaited(&mut self, is_awaited: bool) {
         self.is_awaited = is_awaited;
+    }
+
+    /// The helper has ended before the writer did: what it was to do is done here from now on.
+    #[cold]
+    fn lose_helper(&mut self) {
+        self.helper = None;
+        self.jobs_under_way = 0;
+        self.failure = None;
+        self.warning = notice("the helper that prepares segments is gone".to_owned(), GONE_CURE);
     }
 
     /// Why the next segment cannot be had, if that is so.
@@ -268,7 +283,10 @@ impl Writer {
         let supply = &mut self.supply;
         let Some(helper) = &supply.helper else {
             self.spare = Spare::Preparing;
-            self.storage.submit(Token::Spare, Operation::Prepare { name, length });
+            // One that is gone may have left some.
+            let is_there = supply.ready >= number;
+            let operation = if is_there { Operation::Open { name } } else { Operation::Prepare { name, length } };
+            self.storage.submit(Token::Spare, operation);
             return;
         };
         if let Some((_, at)) = &supply.failure {
@@ -303,7 +321,12 @@ impl Writer {
         set(&helper.is_paused, lags && has_next);
         // A disk that is this busy has no time to write everything twice.
         set(&helper.is_hurried, (lags || self.supply.is_awaited) && !has_next);
-        while let Ok(done) = helper.done.try_recv() {
+        loop {
+            let done = match helper.done.try_recv() {
+                Ok(done) => done,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return self.supply.lose_helper(),
+            };
             self.supply.jobs_under_way -= 1;
             match done {
                 JobDone::Prepared { number, result: Ok(()) } => {
