@@ -7,6 +7,8 @@
 use crate::book_core::{BookCore, BookOptions};
 use crate::control::Control;
 use crate::meter::Meter;
+use crate::output_check::{Answer, OutputCheckError, Recorded, recorded_output};
+use crate::outputs::cause_of;
 use crate::pin::is_confined_to;
 use crate::probes::BookProbe;
 use crate::restart::{LoadedCheckpoint, RestartError, fits, is_taken_on};
@@ -37,6 +39,9 @@ const STEP: Duration = Duration::from_millis(10);
 const EVENTS_PER_SECOND: u64 = 8_000_000;
 /// Bytes a second of a checkpoint that it writes at most, so that the journal's syncs do not wait behind all of it.
 const BYTES_PER_SECOND: u64 = 200 << 20;
+/// Outputs of a twin that are looked for once more when they are not in the journal yet: what it holds back of each core's is less
+/// than a frame.
+const UNRECORDED_MAX: usize = 1 << 14;
 /// The lowest priority, that of what may wait.
 const NICE: i32 = 19;
 
@@ -101,6 +106,9 @@ pub enum MakeError {
         "the books of all cores together do not fit the maxima that each core has: give higher ones, or do without"
     )]
     Maxima,
+    /// The journal's outputs cannot be read.
+    #[error(transparent)]
+    Outputs(#[from] OutputCheckError),
     /// It could not be stored.
     #[error(transparent)]
     Store(#[from] CheckpointError),
@@ -150,6 +158,7 @@ pub fn make<S: Strategy>(dir: &Path, mut strategy: S, mut progress: impl FnMut(u
     let core = BookCore::new(books, strategy, &options(), BookProbe::off(&clock), &control, &clock);
     let mut maker = Maker::new(dir, core, &clock, true);
     maker.begin(newest.as_ref())?;
+    maker.look_at_outputs()?;
     let first = maker.core.events;
     let all = end.sequence.get() - first;
     let mut done = 0;
@@ -158,7 +167,8 @@ pub fn make<S: Strategy>(dir: &Path, mut strategy: S, mut progress: impl FnMut(u
         progress(done, all);
         true
     })?;
-    let stored = maker.store(&end, |_| ())?;
+    let outputs = maker.outputs()?;
+    let stored = maker.store(&end, outputs, |_| ())?;
     let live_orders = maker.core.books.live_orders();
     Ok(Made { file: dir.join(stored.file), sequence: end.sequence, bytes: stored.bytes, from, live_orders, notices })
 }
@@ -210,7 +220,7 @@ struct Maker<'m, 'a, S> {
     core: BookCore<'a, 'm, S>,
     clock: &'m Clock,
     highest_time: TimestampNs,
-    /// Whether it knows how many outputs there were: with the run's own strategy from the start on.
+    /// Whether it knows how many outputs there were where it began, and has the strategy that sends them.
     counts_outputs: bool,
 }
 
@@ -247,7 +257,40 @@ impl<'m, 'a, S: Strategy> Maker<'m, 'a, S> {
         })
     }
 
-    fn store(&self, boundary: &Boundary, pace: impl FnMut(usize)) -> Result<tickcore_journal::Stored, CheckpointError> {
+    /// Has the strategy's outputs compared with those that the journal holds by now, which say what it was refused.
+    fn look_at_outputs(&mut self) -> Result<(), OutputCheckError> {
+        let recorded = Recorded::of_one_core(self.dir, self.core.outputs.number())?;
+        self.counts_outputs &= recorded.is_some();
+        self.core.outputs.follow(recorded.unwrap_or_default(), UNRECORDED_MAX);
+        Ok(())
+    }
+
+    /// How many outputs there were, if the journal bears out that the strategy sent them: it has all of them, it has no others up to
+    /// here, and no intents were refused behind the last, which no checkpoint says.
+    fn outputs(&mut self) -> Result<Option<Sequence>, OutputCheckError> {
+        let outputs = &mut self.core.outputs;
+        let (number, unrecorded, compared) = (outputs.number(), outputs.take_unrecorded(), outputs.compared());
+        let are_kept = unrecorded.len() as u64 == compared.behind;
+        if !self.counts_outputs || !are_kept || compared.difference.is_some() || outputs.has_refusals() {
+            return Ok(None);
+        }
+        // They may be there by now.
+        let before = Sequence(number.get() - compared.behind);
+        let Some(recorded) = Recorded::of_one_core(self.dir, before)? else { return Ok(None) };
+        let mut numbered = (before.get() + 1..).zip(&unrecorded);
+        if !numbered.all(|(number, output)| recorded.compare(number, output) == Answer::Same) {
+            return Ok(None);
+        }
+        let next = if recorded.last() > number.get() { recorded_output(self.dir, 0, number.next())? } else { None };
+        Ok(next.is_none_or(|next| cause_of(&next).get() > self.core.events).then_some(number))
+    }
+
+    fn store(
+        &self,
+        boundary: &Boundary,
+        outputs: Option<Sequence>,
+        pace: impl FnMut(usize),
+    ) -> Result<tickcore_journal::Stored, CheckpointError> {
         let core = &self.core;
         let standing = Standing {
             sequence: Sequence(core.events),
@@ -256,7 +299,7 @@ impl<'m, 'a, S: Strategy> Maker<'m, 'a, S> {
             locked: core.locked,
             common_anomalies: core.common_anomalies,
             is_within_transaction: core.is_within_transaction,
-            outputs: self.counts_outputs.then(|| core.outputs.number()),
+            outputs,
         };
         let strategy = core.strategy.save().filter(|state| !state.is_empty());
         let stream = core.stream.as_ref().expect("the digests are kept, by the options above");
@@ -350,6 +393,7 @@ impl Beside<'_> {
         maker.begin(newest.as_ref())?;
         drop(newest);
         while let Some(boundary) = target.take() {
+            maker.look_at_outputs()?;
             let mut due = Instant::now();
             let is_there = maker.advance(boundary.sequence, |count| self.holds(count, EVENTS_PER_SECOND, &mut due))?;
             if self.has_ended() {
@@ -359,7 +403,9 @@ impl Beside<'_> {
                 return Err(MakeError::Maxima);
             }
             if is_there {
-                let stored = maker.store(&boundary, |bytes| _ = self.holds(bytes, BYTES_PER_SECOND, &mut due))?;
+                let outputs = maker.outputs()?;
+                let stored =
+                    maker.store(&boundary, outputs, |bytes| _ = self.holds(bytes, BYTES_PER_SECOND, &mut due))?;
                 self.mark.raise(stored.covered);
                 self.account.made.fetch_add(1, Relaxed);
                 last = boundary.sequence;

@@ -357,7 +357,7 @@ impl Restart {
 /// Why a run does not go on whose strategy sends something else than it did before.
 pub(crate) fn departed(core: u32, number: Sequence, cause: Sequence) -> String {
     format!(
-        "the journal does not belong to this strategy, input or number of book cores: output {number} of book core {core}, at event {cause}, differs from the recorded one; resume with those it was made with, or choose another directory; if intents were refused in the run that made it, as its ring was full, it can be resumed without outputs alone"
+        "the journal does not belong to this strategy, input or number of book cores: output {number} of book core {core}, at event {cause}, differs from the recorded one; resume with those it was made with, or choose another directory"
     )
 }
 
@@ -387,7 +387,7 @@ impl<'d> LastOutputs<'d> {
     fn fit(&self, state: &SessionState<'_>) -> Result<(), String> {
         let sequence = state.standing.sequence;
         let why = match (&self.last[..], state.standing.outputs) {
-            ([_], None) => "it was made without the strategy, and how many outputs there were is not known".to_owned(),
+            ([_], None) => "how many outputs there were up to it is not known".to_owned(),
             ([recorded], Some(last)) if last > *recorded => {
                 format!("output {last} is in it, and the journal's outputs end at {recorded}")
             }

@@ -32,6 +32,8 @@ pub struct Info {
     pub times: Option<(TimestampNs, TimestampNs)>,
     /// What there is of each stream, the inputs first.
     pub streams: Vec<StreamInfo>,
+    /// The last record of each stream of outputs that ever had any, though all of them may have been released.
+    pub last_outputs: Vec<(Stream, Sequence)>,
     /// The last place of each channel that there is a mark of, by channel: enough to resume its feed. Of a segment with marks
     /// of more than 64 channels those that came later are not known.
     pub last_marks: Vec<Mark>,
@@ -90,6 +92,7 @@ pub fn info(directory: impl AsRef<Path>) -> Result<Info, OpenError> {
         sequences: None,
         times: None,
         streams: Vec::new(),
+        last_outputs: Vec::new(),
         last_marks: Vec::new(),
         tail: Tail::Sealed,
         damage: None,
@@ -147,6 +150,7 @@ pub fn info(directory: impl AsRef<Path>) -> Result<Info, OpenError> {
         }
     }
     info.streams = streams(&begin, &end_positions);
+    info.last_outputs = end_positions.outputs.lasts().collect();
     Ok(info)
 }
 

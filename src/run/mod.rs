@@ -426,7 +426,7 @@ impl<'r> Run<'r> {
             cores.push(journal.core);
             let mut outcome = journal.outcome.describe();
             outcome.error = outcome.error.or(departed);
-            outcome.warnings.extend(refusals(&outputs));
+            outcome.warnings.extend(unrecorded_refusals(&outputs));
             outcome
         });
         Ok(Outcome {
@@ -497,12 +497,11 @@ impl<'r> Run<'r> {
     }
 }
 
-/// What stands in the way of resuming a journal whose run refused intents: that is in no record, so nothing can repeat it.
-fn refusals(outputs: &[CoreOutputs]) -> Option<String> {
-    let refused: u64 = outputs.iter().map(|core| core.refused).sum();
-    (refused > 0).then(|| {
+/// What a run does not know that resumes a journal: which intents were refused behind the last recorded output of a core.
+fn unrecorded_refusals(outputs: &[CoreOutputs]) -> impl Iterator<Item = String> + '_ {
+    outputs.iter().filter(|core| core.refused_last > 0).map(|CoreOutputs { core, last, refused_last, .. }| {
         format!(
-            "{refused} intents were refused, as the output ring was full: a run that resumes this journal sends them again, so it can be resumed without outputs alone; give the ring more lines or a faster reader"
+            "behind output {last} of book core {core} {refused_last} intents were refused, as the output ring was full, and no record says it: a run that resumes this journal takes them for sent, records them and shows them to nobody; give the ring more lines or a faster reader"
         )
     })
 }
