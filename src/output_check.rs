@@ -71,7 +71,7 @@ impl Recorded {
         Ok(Self { first, digests: digests.into(), refusals: refusals.into() })
     }
 
-    /// Reads the outputs behind `last` that the journal in `dir` holds by now; `None` when it has some of other cores than the first.
+    /// Reads the outputs behind `last` that the journal in `dir` holds by now; `None` when they are of several cores.
     pub(crate) fn of_one_core(dir: &Path, last: Sequence) -> Result<Option<Self>, OutputCheckError> {
         match last_outputs(dir)?[..] {
             [end] if end > last => Self::read(dir, 0, last, end).map(Some),
@@ -105,12 +105,14 @@ impl Recorded {
     }
 }
 
-/// The last recorded output of each core, up to the last core that has any; 0 where there is none.
+/// The last recorded output of each core, 0 where there is none: of the cores of the run that recorded them, or, where the journal
+/// does not say how many those were, of those up to the last that has any.
 fn last_outputs(dir: &Path) -> Result<Vec<Sequence>, OpenError> {
-    let mut ends = Vec::new();
-    for (stream, last) in info(dir)?.last_outputs {
+    let found = info(dir)?;
+    let mut ends = vec![Sequence(0); found.output_cores.unwrap_or_default() as usize];
+    for (stream, last) in found.last_outputs {
         let core = usize::from(stream.core().unwrap_or_default());
-        ends.resize(core + 1, Sequence(0));
+        ends.resize(ends.len().max(core + 1), Sequence(0));
         ends[core] = last;
     }
     Ok(ends)
@@ -146,7 +148,7 @@ impl OutputCheck {
         Ok(Self { dir: dir.to_owned(), cores: (0..).zip(&ends).map(read).collect::<Result<_, _>>()? })
     }
 
-    /// Book cores whose outputs are in the journal, up to the last that sent any.
+    /// Book cores of the run that recorded the outputs; where the journal does not say it, those up to the last that sent any.
     pub fn cores(&self) -> u32 {
         self.cores.len() as u32
     }
@@ -250,13 +252,12 @@ pub enum OutputCheckOutcome {
         same: u64,
         /// Outputs sent behind the last recorded one of their core: the recorded run was killed, or sent less.
         behind: u64,
-        /// The first difference, by the input that caused it. Where the last cores of the recorded run sent nothing, it may come
-        /// of another number of cores: that is recorded nowhere else.
+        /// The first difference, by the input that caused it.
         difference: Option<OutputDifference>,
     },
     /// They cannot be compared: which core an output is of depends on how many there are.
     OtherCores {
-        /// Cores of the recorded run, up to the last that sent anything; 0 when no outputs were recorded.
+        /// Cores of the recorded run, as [`OutputCheck::cores`] has them; 0 when no outputs were recorded.
         recorded: u32,
         /// Cores of this run.
         cores: u32,

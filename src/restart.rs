@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tickcore_book::{Capacity, Event, Sequence, TimestampNs};
 use tickcore_journal::{
-    Checkpoint, Checkpoints, OpenError, ReadError, Reader as JournalReader, RecoverError, ResumeError, Start, Stream,
+    Checkpoint, Checkpoints, OpenError, ReadError, Reader as JournalReader, RecoverError, Recovery, ResumeError, Start,
     recover,
 };
 
@@ -129,13 +129,15 @@ pub enum RestartError {
     /// The journal's outputs cannot be read.
     #[error(transparent)]
     Outputs(#[from] OutputCheckError),
-    /// It has outputs of more book cores than the run has.
+    /// Its outputs are of another number of book cores than the run has.
     #[error(
-        "the journal has outputs of {recorded} book cores, and which core an output is of depends on how many there are: resume with as many, or without outputs"
+        "the journal has outputs of {recorded} book cores and the run has {cores}, and which core an output is of depends on how many there are: resume with as many, or without outputs"
     )]
     OutputCores {
-        /// Cores that the journal has outputs of, up to the last.
+        /// Cores of the run that recorded them; where the journal does not say that, those that sent any, up to the last.
         recorded: u32,
+        /// Cores of this run.
+        cores: u32,
     },
     /// The strategy sent something else for the events of the journal's tail than it did before.
     #[error("{}", departed(*core, *number, *cause))]
@@ -238,13 +240,21 @@ impl Restart {
         config: &Config,
         strategies: &mut [&mut S],
     ) -> Result<Self, crate::engine::EngineError> {
-        if let Some(checkpoint) = &config.start {
-            return Ok(Self::behind(config, checkpoint, strategies)?);
+        let resumed = config.journal.as_ref().filter(|journal| journal.resume);
+        let mut restart = match (&config.start, resumed) {
+            (Some(checkpoint), _) => Self::behind(config, checkpoint, strategies)?,
+            (None, Some(journal)) => Self::resuming(config, &journal.dir, strategies)?,
+            (None, None) => Self::default(),
+        };
+        if let Some(check) = &config.output_check
+            && check.cores() as usize != strategies.len()
+        {
+            let (recorded, cores) = (check.cores(), strategies.len());
+            restart.notices.push(format!(
+                "outputs are not compared: those in the journal are of {recorded} book cores and the run has {cores}, and which core an output is of depends on how many there are"
+            ));
         }
-        match config.journal.as_ref().filter(|journal| journal.resume) {
-            Some(journal) => Self::resuming(config, &journal.dir, strategies),
-            None => Ok(Self::default()),
-        }
+        Ok(restart)
     }
 
     /// Of a source that begins behind a checkpoint.
@@ -284,9 +294,9 @@ impl Restart {
             Err(error) => return Err(JournalError::from(ResumeError::from(error)).into()),
         };
         let mut checkpoints = Checkpoints::open(dir).map_err(RestartError::from)?;
-        let mut restart = Self { sealed: recovery.sealed, seen: recovery.last_sequence, ..Self::default() };
-        let outputs = config.outputs.as_ref().map(|_| LastOutputs::new(dir, &recovery.outputs, strategies.len()));
+        let outputs = config.outputs.as_ref().map(|_| LastOutputs::new(dir, &recovery, strategies.len()));
         let outputs = outputs.transpose()?;
+        let mut restart = Self { sealed: recovery.sealed, seen: recovery.last_sequence, ..Self::default() };
         while restart.checkpoint.is_none()
             && let Some(checkpoint) = checkpoints.take_newest()
         {
@@ -369,11 +379,16 @@ struct LastOutputs<'d> {
 }
 
 impl<'d> LastOutputs<'d> {
-    fn new(dir: &'d Path, outputs: &[(Stream, Sequence)], cores: usize) -> Result<Self, RestartError> {
+    fn new(dir: &'d Path, recovery: &Recovery, cores: usize) -> Result<Self, RestartError> {
+        let Recovery { outputs, output_cores, .. } = recovery;
         let mut last = vec![Sequence(0); cores];
-        let recorded = outputs.iter().filter_map(|(stream, _)| stream.core()).map(|core| u32::from(core) + 1).max();
-        if let Some(recorded) = recorded.filter(|&recorded| recorded as usize > cores) {
-            return Err(RestartError::OutputCores { recorded });
+        let sending = outputs.iter().filter_map(|(stream, _)| stream.core()).map(|core| u32::from(core) + 1).max();
+        let is_other = |recorded: u32| match output_cores {
+            Some(_) => recorded as usize != cores,
+            None => recorded as usize > cores,
+        };
+        if let Some(recorded) = output_cores.or(sending).filter(|&recorded| is_other(recorded)) {
+            return Err(RestartError::OutputCores { recorded, cores: cores as u32 });
         }
         for (stream, sequence) in outputs {
             if let Some(last) = stream.core().and_then(|core| last.get_mut(usize::from(core))) {

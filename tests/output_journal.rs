@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::command::{Finish, journal};
 use common::day::generated;
 use common::journal::journaled;
 use common::trader::{Gateway, Outputs, Trader};
@@ -15,7 +16,7 @@ use tempfile::tempdir;
 use tickcore::OnFailure;
 use tickcore::book::{Bbo, Capacity, Event, InstrumentId, OrderId, Sequence};
 use tickcore::checkpoint::make;
-use tickcore::engine::{self, Config, EngineError};
+use tickcore::engine::{self, Config, EngineError, Progress};
 use tickcore::feed::source::{ItchBytes, ItchOptions, Source};
 use tickcore::inputs::Inputs;
 use tickcore::journal::{Capacities, Reader, Retention, Stream, info, verify};
@@ -24,12 +25,15 @@ use tickcore::output_check::{OutputCheck, OutputCheckOutcome, OutputDifference};
 use tickcore::outputs::{Intent, OutputConfig, cause_of};
 use tickcore::pace::Pace;
 use tickcore::pin::{Cores, allowed_cores, pin_to};
-use tickcore::shards::ShardMap;
+use tickcore::shards::{Shard, ShardMap};
 use tickcore::strategy::{Context, NoStrategy, Strategy};
 use tickcore::topology::Topology;
 
 /// Where the price ends in a message that adds an order.
 const ADD_ORDER_PRICE_LAST: usize = 35;
+/// Where in a segment its header says how many cores recorded outputs, and where its checksum stands.
+const OUTPUT_CORES: usize = 1680;
+const SEGMENT_CHECKSUM: usize = 4088;
 const CAPACITY: Capacity = Capacity { instruments_max: 2_000, orders_max: 200_000, levels_max: 200_000 };
 
 fn config(topology: Topology, cores: u32) -> Config {
@@ -255,11 +259,92 @@ fn a_strategy_that_sent_something_else_does_not_go_on() {
         // The right one goes on.
         run_day(at(), &day, Trader::default());
     }
-    // Outputs of more cores than the run has.
-    let directory = scratch.path().join("sharded");
-    run_day(recording(config(Topology::Sharded, 3), &directory), &day[..day.len() / 2], Trader::default());
-    let error = run(&recording(config(Topology::Inline, 1), &directory), day_of(&day), Trader::default()).unwrap_err();
-    assert!(error.to_string().contains("outputs of 3 book cores"), "{error}");
+}
+
+/// Sends on the first of several book cores alone.
+#[derive(Clone, Copy, Debug, Default)]
+struct OnFirst {
+    core: u32,
+    trader: Trader,
+}
+
+impl Strategy for OnFirst {
+    fn on_bbo(&mut self, context: &mut Context<'_, '_>, instrument: InstrumentId, bbo: &Bbo, event: &Event) {
+        if self.core == 0 {
+            self.trader.on_bbo(context, instrument, bbo, event);
+        }
+    }
+}
+
+/// CRC-64/NVME, bit by bit.
+fn crc(start: u64, bytes: &[u8]) -> u64 {
+    let fold = |state: u64, &byte: &u8| {
+        let shift = |state: u64, _| (state >> 1) ^ if state & 1 == 1 { 0x9A6C_9329_AC4B_C9B5 } else { 0 };
+        (0..8).fold(state ^ u64::from(byte), shift)
+    };
+    !bytes.iter().fold(start, fold)
+}
+
+/// How many book cores recorded outputs is in the journal, though only the first of them sent any: on another number it is not
+/// resumed, and its outputs are not compared.
+#[test]
+fn outputs_of_another_number_of_cores_are_told_at_the_start() {
+    let scratch = tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    let day = generated(60_000, 100, 9);
+    let run_on = |cores, directory: &Path, is_checked, monitor: &mut dyn FnMut(Progress)| {
+        let topology = if cores == 1 { Topology::Inline } else { Topology::Sharded };
+        let make = |shard: Shard| OnFirst { core: shard.number, ..OnFirst::default() };
+        let config = config(topology, cores);
+        let monitor = |progress| {
+            monitor(progress);
+            ControlFlow::Continue(())
+        };
+        if is_checked {
+            let config = Config { output_check: Some(OutputCheck::load(directory).unwrap()), ..config };
+            let inputs = Inputs::open(&[directory.to_owned()], None).unwrap();
+            return engine::run_sharded(&config, inputs, make, monitor).map(|outcome| outcome.output_check);
+        }
+        let half = day_of(&day[..day.len() / 2]);
+        engine::run_sharded(&recording(config, directory), half, make, monitor).map(|outcome| {
+            assert!(outcome.is_good(), "{:?}", outcome.journal);
+            None
+        })
+    };
+    run_on(3, &directory, false, &mut |_| ()).unwrap();
+    let found = info(&directory).unwrap();
+    assert_eq!((found.output_cores, found.last_outputs.len()), (Some(3), 1));
+    assert_eq!(journal("info", &directory).arg("--json").succeed().json()["output_cores"], 3);
+    assert!(run_on(3, &directory, true, &mut |_| ()).unwrap().unwrap().is_same());
+    for cores in [1, 2, 4] {
+        let error = run_on(cores, &directory, false, &mut |_| ()).unwrap_err().to_string();
+        assert!(error.contains(&format!("outputs of 3 book cores and the run has {cores}")), "{error}");
+        let mut told = Vec::new();
+        let outcome = run_on(cores, &directory, true, &mut |progress| {
+            if let Progress::Notice { text } = progress {
+                told.push(text);
+            }
+        });
+        assert_eq!(outcome.unwrap(), Some(OutputCheckOutcome::OtherCores { recorded: 3, cores }));
+        assert!(told.iter().any(|text| text.contains("are of 3 book cores and the run has")), "{told:?}");
+    }
+    // Without outputs it goes on, and stays what it was.
+    let plain = Config { outputs: None, ..config(Topology::Inline, 1) };
+    run_day(recording(plain, &directory), &day[..day.len() / 2], Trader::default());
+    assert_eq!(info(&directory).unwrap().output_cores, Some(3));
+    run_on(3, &directory, false, &mut |_| ()).unwrap();
+    // The negative control: a journal that does not say it is compared on one core, and differs.
+    let unknown = scratch.path().join("unknown");
+    fs::create_dir(&unknown).unwrap();
+    for file in info(&directory).unwrap().segments.iter().map(|segment| &segment.file) {
+        let mut bytes = fs::read(directory.join(file)).unwrap();
+        bytes[OUTPUT_CORES] = 0;
+        let sum = crc(crc(u64::MAX, &[&bytes[16..32], &bytes[32..48]].concat()), &bytes[..SEGMENT_CHECKSUM]);
+        bytes[SEGMENT_CHECKSUM..SEGMENT_CHECKSUM + 8].copy_from_slice(&sum.to_le_bytes());
+        fs::write(unknown.join(file), bytes).unwrap();
+    }
+    let found = run_on(1, &unknown, true, &mut |_| ()).unwrap().unwrap();
+    assert!(matches!(found, OutputCheckOutcome::Compared { difference: Some(_), .. }), "{found:?}");
 }
 
 /// What an earlier run sent and did not record is recorded when the journal is resumed, and shown to nobody.
