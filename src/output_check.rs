@@ -105,9 +105,14 @@ impl Recorded {
     }
 }
 
+/// Whether the journal in `dir` has outputs.
+pub(crate) fn has_outputs(dir: &Path) -> Result<bool, OpenError> {
+    Ok(last_outputs(dir)?.iter().any(|&last| last > Sequence(0)))
+}
+
 /// The last recorded output of each core, 0 where there is none: of the cores of the run that recorded them, or, where the journal
 /// does not say how many those were, of those up to the last that has any.
-fn last_outputs(dir: &Path) -> Result<Vec<Sequence>, OpenError> {
+pub(crate) fn last_outputs(dir: &Path) -> Result<Vec<Sequence>, OpenError> {
     let found = info(dir)?;
     let mut ends = vec![Sequence(0); found.output_cores.unwrap_or_default() as usize];
     for (stream, last) in found.last_outputs {

@@ -62,9 +62,11 @@ impl OutputPort {
         }
     }
 
-    /// Goes on behind an output of an earlier run.
-    pub(crate) fn begin_behind(&mut self, number: Sequence) {
+    /// Goes on behind an output of an earlier run, and so many intents refused behind that.
+    pub(crate) fn begin_behind(&mut self, number: Sequence, refused: u64) {
         (self.number, self.number_before) = (number.get(), number.get());
+        self.refusals = Refusals::earlier(refused);
+        self.takes_detour |= refused > 0;
     }
 
     /// Compares outputs with recorded ones.
@@ -88,9 +90,9 @@ impl OutputPort {
         self.unrecorded.take().unwrap_or_default()
     }
 
-    /// Whether intents were refused behind the last output.
-    pub(crate) const fn has_refusals(&self) -> bool {
-        self.refusals.count > 0
+    /// Intents that were refused behind the last output.
+    pub(crate) const fn refused_last(&self) -> u64 {
+        self.refusals.count
     }
 
     /// Compares outputs with recorded ones of the same session and does not send them again. What comes behind them before the
@@ -230,7 +232,7 @@ impl OutputPort {
     pub(crate) fn outcome(&self, core: u32) -> CoreOutputs {
         let sent = self.number - self.number_before;
         let repeated = if matches!(self.held, Some(Held::Repeat(_))) { self.compared.same } else { 0 };
-        let (refused, refused_last) = (self.refused, self.refusals.count);
+        let (refused, refused_last) = (self.refused, self.refused_last());
         CoreOutputs { core, last: Sequence(self.number), sent, repeated, refused, refused_last }
     }
 }

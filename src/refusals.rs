@@ -27,6 +27,11 @@ pub(crate) struct Refusals {
 }
 
 impl Refusals {
+    /// So many, by inputs that cause no more.
+    pub(crate) fn earlier(count: u64) -> Self {
+        Self { count, ..Self::default() }
+    }
+
     /// One more, which `cause` caused.
     pub(crate) fn add(&mut self, cause: Sequence) {
         let count_of_cause = self.caused_by(cause) + 1;

@@ -10,7 +10,7 @@ use crate::book_core::{BookCore, Consecutive};
 use crate::engine::Config;
 use crate::journal_core::JournalError;
 use crate::meter::Meter;
-use crate::output_check::{OutputCheckError, Recorded, recorded_output};
+use crate::output_check::{OutputCheckError, Recorded, last_outputs, recorded_output};
 use crate::outputs::cause_of;
 use crate::session_state::{SessionState, SessionStateError};
 use crate::strategy::Strategy;
@@ -62,7 +62,7 @@ impl LoadedCheckpoint {
         while found.is_none()
             && let Some(checkpoint) = checkpoints.take_oldest()
         {
-            match fits(&checkpoint, capacity) {
+            match fits(&checkpoint, capacity, None) {
                 Ok(_) => found = Some(Self::new(dir, checkpoint)),
                 Err(why) => notices.push(why),
             }
@@ -167,8 +167,13 @@ pub enum RestartError {
     },
 }
 
-/// The state in a checkpoint, if books of these maxima can take it.
-pub(crate) fn fits(checkpoint: &Checkpoint, capacity: Capacity) -> Result<SessionState<'_>, String> {
+/// The state in a checkpoint, if books of these maxima can take it, and these outputs, if there are any to be gone on with, are those that
+/// it counts.
+pub(crate) fn fits<'c>(
+    checkpoint: &'c Checkpoint,
+    capacity: Capacity,
+    outputs: Option<&LastOutputs<'_>>,
+) -> Result<SessionState<'c>, String> {
     let why = match SessionState::read(&checkpoint.state) {
         Ok(state) if state.standing.sequence != checkpoint.sequence => {
             format!("its state is of sequence {}", state.standing.sequence)
@@ -176,7 +181,10 @@ pub(crate) fn fits(checkpoint: &Checkpoint, capacity: Capacity) -> Result<Sessio
         Ok(state) if state.capacity() != capacity => {
             format!("it is of books for {:?}, this run's are for {capacity:?}", state.capacity())
         }
-        Ok(state) => return Ok(state),
+        Ok(state) => match outputs.map_or(Ok(()), |outputs| outputs.fit(&state)) {
+            Ok(()) => return Ok(state),
+            Err(why) => why,
+        },
         Err(error) => error.to_string(),
     };
     Err(format!("the checkpoint {} is passed over: {why}", checkpoint.file))
@@ -300,14 +308,7 @@ impl Restart {
         while restart.checkpoint.is_none()
             && let Some(checkpoint) = checkpoints.take_newest()
         {
-            let fitting = fits(&checkpoint, config.capacity).and_then(|state| match &outputs {
-                Some(outputs) => match outputs.fit(&state) {
-                    Ok(()) => Ok(state),
-                    Err(why) => Err(format!("the checkpoint {} is passed over: {why}", checkpoint.file)),
-                },
-                None => Ok(state),
-            });
-            let why = match (fitting, whole(config)) {
+            let why = match (fits(&checkpoint, config.capacity, outputs.as_ref()), whole(config)) {
                 (Err(why), _) => why,
                 (Ok(_), Some(what)) => {
                     restart.notices.push(format!("begun at the beginning and not at a checkpoint: {what} needs all"));
@@ -371,8 +372,8 @@ pub(crate) fn departed(core: u32, number: Sequence, cause: Sequence) -> String {
     )
 }
 
-/// Where the outputs in a journal end that is resumed.
-struct LastOutputs<'d> {
+/// Where the outputs in a journal end that is gone on with.
+pub(crate) struct LastOutputs<'d> {
     dir: &'d Path,
     /// By book core; 0 where none was recorded.
     last: Vec<Sequence>,
@@ -396,6 +397,12 @@ impl<'d> LastOutputs<'d> {
             }
         }
         Ok(Self { dir, last })
+    }
+
+    /// Those in the journal in `dir` of a run with one core.
+    pub(crate) fn of_one_core(dir: &'d Path) -> Result<Self, OpenError> {
+        let last = last_outputs(dir)?.first().copied().unwrap_or_default();
+        Ok(Self { dir, last: vec![last] })
     }
 
     /// Whether outputs can go on from this state: it must know how many there were, and the journal must hold them.
@@ -473,7 +480,7 @@ impl<S: Strategy> BookCore<'_, '_, S> {
         self.common_anomalies = standing.common_anomalies;
         self.events = standing.sequence.get();
         self.is_within_transaction = standing.is_within_transaction;
-        self.outputs.begin_behind(standing.outputs.unwrap_or_default());
+        self.outputs.begin_behind(standing.outputs.unwrap_or_default(), standing.refused);
         self.is_live |= standing.highest_time >= self.from;
         Ok(())
     }

@@ -5,8 +5,10 @@ mod common;
 
 use common::command::{Finish, journal};
 use common::day::generated;
+use common::halting::Halting;
 use common::journal::journaled;
 use common::trader::{Gateway, Outputs, Trader};
+use core::num::NonZeroU64;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -14,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 use tempfile::tempdir;
 use tickcore::OnFailure;
-use tickcore::book::{Bbo, Capacity, Event, InstrumentId, OrderId, Sequence};
+use tickcore::book::{Bbo, Capacity, Event, InstrumentId, OrderId, Sequence, Side};
 use tickcore::checkpoint::make;
 use tickcore::engine::{self, Config, EngineError, Progress};
 use tickcore::feed::source::{ItchBytes, ItchOptions, Source};
@@ -522,4 +524,53 @@ fn a_checkpoint_that_does_not_know_the_outputs_is_passed_over() {
         notices.iter().any(|notice| notice.contains("how many outputs there were up to it is not known")),
         "{notices:?}"
     );
+}
+
+/// Sends what follows from one change alone, so it has nothing to save.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stateless;
+
+impl Strategy for Stateless {
+    fn on_bbo(&mut self, context: &mut Context<'_, '_>, instrument: InstrumentId, bbo: &Bbo, _: &Event) {
+        let quantity = bbo.side(Side::Bid).map(|bid| bid.quantity).unwrap_or_default();
+        if quantity.get().is_multiple_of(3) {
+            context.send(&Intent { instrument, quantity, ..Intent::default() }).unwrap();
+        }
+    }
+
+    fn save(&self) -> Option<Vec<u8>> {
+        Some(Vec::new())
+    }
+
+    fn twin(&self) -> Option<Self> {
+        Some(Self)
+    }
+}
+
+/// What makes checkpoints beside a run begins with one that knows the outputs, or at the start: those that it makes know them.
+#[test]
+fn a_checkpoint_that_does_not_know_the_outputs_is_no_base() {
+    let scratch = tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    let day = generated(120_000, 100, 9);
+    let run_on = |end: usize, every, waits: &mut (dyn FnMut(u64) -> bool + Send)| {
+        let mut config = recording(config(Topology::Inline, 1), &directory);
+        config.checkpoint_every = NonZeroU64::new(every);
+        config.drain_deadline = Duration::from_secs(60);
+        let options = &mut config.journal.as_mut().unwrap().options;
+        (options.segment_bytes, options.frame_bytes) = (1 << 20, 64 << 10);
+        let outcome = engine::run(&config, Halting::new(day_of(&day[..end]), waits), Stateless).unwrap();
+        assert!(outcome.is_good(), "{:?}", outcome.journal);
+        outcome.journal.unwrap()
+    };
+    run_on(day.len() / 3, 0, &mut |_| false);
+    let made = make(&directory, NoStrategy, |_, _| ()).unwrap();
+    assert!(made.notices.iter().any(|notice| notice.contains("is not known")), "{:?}", made.notices);
+    let newest = || info(&directory).ok().and_then(|info| info.checkpoints.last().copied()).unwrap_or_default();
+    let journal = run_on(day.len(), 1, &mut |messages| messages > 100_000 && newest() == made.sequence);
+    assert_eq!((journal.checkpoint_sequence, journal.notices.len()), (None, 0), "{:?}", journal.notices);
+    assert!(journal.checkpoints_made > 0);
+    let journal = run_on(day.len(), 0, &mut |_| false);
+    assert_eq!(journal.checkpoint_sequence, Some(newest()));
+    assert!(newest() > made.sequence);
 }

@@ -3,18 +3,21 @@
 mod common;
 
 use common::day::{Dice, generated};
+use common::halting::Halting;
 use common::journal::journaled;
 use common::trader::{Gateway, Outputs};
+use core::num::NonZeroU64;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::tempdir;
 use tickcore::book::{Bbo, Capacity, Event, InstrumentId, OrderId, Price, Sequence, mix};
 use tickcore::checkpoint::make;
-use tickcore::engine::{self, Config};
+use tickcore::engine::{self, Config, Progress};
 use tickcore::feed::source::{ItchBytes, ItchOptions, Source};
 use tickcore::inputs::Inputs;
 use tickcore::journal::{Capacities, Reader, Stream, info, verify};
@@ -125,7 +128,18 @@ fn recording(config: Config, directory: &Path) -> Config {
 type Ended<R> = Outcome<R, Vec<Reactive>>;
 
 fn run<R: Source + Send>(config: &Config, source: R, strategy: Reactive) -> Ended<R> {
-    let outcome = engine::run_sharded(config, source, |_| strategy, |_| ControlFlow::Continue(())).unwrap();
+    run_told(config, source, strategy, &mut Vec::new())
+}
+
+/// With what the run told while it went on.
+fn run_told<R: Source + Send>(config: &Config, source: R, strategy: Reactive, told: &mut Vec<String>) -> Ended<R> {
+    let monitor = |progress| {
+        if let Progress::Notice { text } = progress {
+            told.push(text);
+        }
+        ControlFlow::Continue(())
+    };
+    let outcome = engine::run_sharded(config, source, |_| strategy, monitor).unwrap();
     assert!(outcome.is_good(), "{:?} {:?}", outcome.end, outcome.journal);
     outcome
 }
@@ -137,8 +151,13 @@ fn day_of(day: &[u8]) -> ItchBytes<'_> {
 /// How a gateway reads: so many at most, and how long it sleeps behind that.
 type Manner<'m> = &'m mut (dyn FnMut() -> (usize, Duration) + Send);
 
-/// The day, or a part of it, beside a gateway that stalls; with what it saw of each core.
-fn run_stalled<'d>(config: Config, day: &'d [u8], manner: Manner<'_>) -> (Ended<ItchBytes<'d>>, Vec<Outputs>) {
+/// A run beside a gateway that stalls, with what it saw of each core.
+fn run_stalled<R: Source + Send>(
+    config: Config,
+    source: R,
+    manner: Manner<'_>,
+    told: &mut Vec<String>,
+) -> (Ended<R>, Vec<Outputs>) {
     let (sender, taps) = mpsc::channel();
     let sender = Arc::new(sender);
     let take = Arc::clone(&sender);
@@ -159,7 +178,7 @@ fn run_stalled<'d>(config: Config, day: &'d [u8], manner: Manner<'_>) -> (Ended<
             }
             readers.into_iter().map(|(_, seen)| seen).collect()
         });
-        let outcome = run(&config, day_of(day), Reactive::default());
+        let outcome = run_told(&config, source, Reactive::default(), told);
         (outcome, gateway.join().unwrap())
     })
 }
@@ -228,8 +247,9 @@ fn a_strategy_that_acts_on_refusals_is_repeated() {
             let found = directory.exists().then(|| info(&directory).unwrap());
             let known = found.iter().filter_map(|found| found.sequences).next().map_or(Sequence(0), |(_, last)| last);
             let known_outputs = found.map(|found| found.last_outputs).unwrap_or_default();
-            let day = &day[..end as usize];
-            let (outcome, seen) = run_stalled(recording(config.clone(), &directory), day, &mut manner);
+            let part_of_day = day_of(&day[..end as usize]);
+            let (outcome, seen) =
+                run_stalled(recording(config.clone(), &directory), part_of_day, &mut manner, &mut Vec::new());
             let what = format!("round {round} part {part}, {topology}");
             from_checkpoint += u32::from(outcome.journal.unwrap().checkpoint_sequence.is_some());
             for (core, seen) in (0..cores).zip(&seen) {
@@ -319,4 +339,77 @@ fn what_was_refused_behind_the_last_output_counts_as_sent() {
         assert_ne!(journal.checkpoint_sequence, Some(made.sequence));
         assert!(replayed(&directory, &config, Reactive::default()).0.is_same());
     }
+}
+
+/// Messages of a day beside which checkpoints are made.
+const MESSAGES: u64 = 150_000;
+const ALMOST_ALL: u64 = 149_000;
+
+/// How many checkpoints were made beside a run. The day stands still now and then, so that
+/// what makes them, which has the lowest priority, comes along.
+fn run_checkpointed(
+    directory: &Path,
+    day: &[u8],
+    manner: Manner<'_>,
+    told: &mut Vec<String>,
+    on_almost_all: impl Fn() + Send,
+) -> u64 {
+    let config = Config {
+        checkpoint_every: NonZeroU64::new(1),
+        drain_deadline: Duration::from_secs(60),
+        ..config(Topology::Inline, 1)
+    };
+    let (mut halt, mut until) = (0, Instant::now());
+    let source = Halting::new(day_of(day), move |messages| {
+        if messages >= halt {
+            (halt, until) = (messages + 10_000, Instant::now() + Duration::from_millis(150));
+        }
+        if messages >= ALMOST_ALL {
+            on_almost_all();
+        }
+        Instant::now() < until
+    });
+    let (outcome, _) = run_stalled(recording(config, directory), source, manner, told);
+    outcome.journal.unwrap().checkpoints_made
+}
+
+/// The twin that makes checkpoints is refused what the strategy was, or they would not fit the journal.
+#[test]
+fn checkpoints_beside_a_run_repeat_its_refusals() {
+    let scratch = tempdir().unwrap();
+    let day = generated(MESSAGES, 100, 9);
+    let directory = scratch.path().join("journal");
+    let mut dice = Dice::new();
+    let mut manner = move || {
+        let stall = if dice.below(1_000) == 0 { 20_000 } else { 50 };
+        (LINES, Duration::from_micros(stall))
+    };
+    let mut told = Vec::new();
+    let made = run_checkpointed(&directory, &day, &mut manner, &mut told, || ());
+    assert!(made > 0, "{told:?}");
+    let newest = *info(&directory).unwrap().checkpoints.last().unwrap();
+    let before = recorded(&directory, 0).into_iter().filter(|(_, event)| cause_of(event) <= newest);
+    let refused: u64 = before.map(|(_, event)| u64::from(event.flags.0)).sum();
+    eprintln!("{made} checkpoints, {refused} refused before {newest}");
+    assert!(refused > 100);
+    let wide = Config { outputs: Some(OutputConfig::default()), pace: Pace::Max, ..config(Topology::Inline, 1) };
+    let second = run(&recording(wide, &directory), day_of(&day), Reactive::default());
+    assert_eq!(second.journal.unwrap().checkpoint_sequence, Some(newest));
+    // It is what it is from the start on, all refusals included.
+    let (found, strategies) = replayed(&directory, &config(Topology::Inline, 1), Reactive::default());
+    assert!(found.is_same() && strategies == second.strategy, "{found:?}");
+}
+
+/// The negative control: where no record says what was refused, there is no checkpoint that would say it wrongly.
+#[test]
+fn no_checkpoint_is_made_of_what_is_not_known() {
+    let scratch = tempdir().unwrap();
+    let day = generated(MESSAGES, 100, 9);
+    let directory = scratch.path().join("journal");
+    let (is_over, mut told) = (AtomicBool::new(false), Vec::new());
+    let mut manner = || (if is_over.load(Ordering::Relaxed) { LINES } else { 0 }, Duration::from_millis(1));
+    let made = run_checkpointed(&directory, &day, &mut manner, &mut told, || is_over.store(true, Ordering::Relaxed));
+    assert_eq!(made, 0);
+    let told = told.iter().filter(|text| text.contains("no checkpoint is made at event")).count();
+    assert_eq!(told, 1, "once, though it is tried more than once");
 }

@@ -358,6 +358,7 @@ impl<'r> Run<'r> {
             every,
             is_sharded: self.seats(Role::Book).count() > 1,
             has_strategy,
+            records_outputs: self.config.outputs.is_some(),
             mark: &self.mark,
             clock: self.clock,
             helpers: &self.plan.helpers,
