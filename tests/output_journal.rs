@@ -15,7 +15,6 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 use tempfile::tempdir;
-use tickcore::OnFailure;
 use tickcore::book::{Bbo, Capacity, Event, InstrumentId, OrderId, Sequence, Side};
 use tickcore::checkpoint::make;
 use tickcore::engine::{self, Config, EngineError, Progress};
@@ -30,6 +29,7 @@ use tickcore::pin::{Cores, allowed_cores, pin_to};
 use tickcore::shards::{Shard, ShardMap};
 use tickcore::strategy::{Context, NoStrategy, Strategy};
 use tickcore::topology::Topology;
+use tickcore::{LoadedCheckpoint, OnFailure};
 
 /// Where the price ends in a message that adds an order.
 const ADD_ORDER_PRICE_LAST: usize = 35;
@@ -573,4 +573,38 @@ fn a_checkpoint_that_does_not_know_the_outputs_is_no_base() {
     let journal = run_on(day.len(), 0, &mut |_| false);
     assert_eq!(journal.checkpoint_sequence, Some(newest()));
     assert!(newest() > made.sequence);
+}
+
+/// Behind a checkpoint that does not know how many outputs lie before it nothing is compared, and that is said.
+#[test]
+fn a_replay_behind_a_checkpoint_is_compared_if_that_counts_the_outputs() {
+    let scratch = tempdir().unwrap();
+    let day = generated(60_000, 100, 9);
+    for knows in [true, false] {
+        let directory = scratch.path().join(knows.to_string());
+        let record = |end: usize| {
+            let config = recording(config(Topology::Inline, 1), &directory);
+            engine::run(&config, day_of(&day[..end]), Stateless).unwrap().outputs[0].last.get()
+        };
+        let before = record(day.len() / 2);
+        let made = if knows { make(&directory, Stateless, |_, _| ()) } else { make(&directory, NoStrategy, |_, _| ()) };
+        let made = made.unwrap();
+        let all = record(day.len());
+        assert!(before > 100 && all > before + 100);
+        let start = LoadedCheckpoint::oldest(&directory, CAPACITY).unwrap().0;
+        let output_check = Some(OutputCheck::load(&directory).unwrap());
+        let mut inputs = Inputs::open(std::slice::from_ref(&directory), None).unwrap();
+        inputs.begin_behind(made.sequence).unwrap();
+        let config = Config { start, output_check, ..config(Topology::Inline, 1) };
+        let outcome = engine::run(&config, inputs, Stateless).unwrap();
+        let expected = if knows {
+            OutputCheckOutcome::Compared { same: all - before, behind: 0, difference: None }
+        } else {
+            OutputCheckOutcome::NotCounted { checkpoint: made.sequence }
+        };
+        let found = outcome.output_check.unwrap();
+        assert_eq!((found, found.is_same()), (expected, knows));
+        let told = outcome.machine.notices.iter().any(|notice| notice.contains("are not compared: how many outputs"));
+        assert_eq!(told, !knows, "{:?}", outcome.machine.notices);
+    }
 }
