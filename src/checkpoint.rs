@@ -282,7 +282,8 @@ impl<'m, 'a, S: Strategy> Maker<'m, 'a, S> {
     /// How many outputs there were, if the journal bears out that the strategy sent them: it has all of them, and no others up to here.
     fn outputs(&mut self) -> Result<Option<Sequence>, OutputCheckError> {
         let outputs = &mut self.core.outputs;
-        let (number, unrecorded, compared) = (outputs.number(), outputs.take_unrecorded(), outputs.compared());
+        let (number, unrecorded, compared) =
+            (outputs.number(), outputs.take_unrecorded(), outputs.compared(Sequence(self.core.events)));
         let are_kept = unrecorded.len() as u64 == compared.behind;
         if !self.counts_outputs || !are_kept || compared.difference.is_some() {
             return Ok(None);

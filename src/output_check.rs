@@ -35,6 +35,8 @@ pub(crate) struct Recorded {
     /// Number of the first.
     first: u64,
     digests: Arc<[u64]>,
+    /// What caused the last; where all were released it is not known, and no input comes to it.
+    last_cause: Sequence,
     /// Those that came behind refusals, in their order.
     refusals: Arc<[RecordedRefusals]>,
 }
@@ -59,16 +61,17 @@ impl Recorded {
     pub(crate) fn read(dir: &Path, core: u32, last: Sequence, end: Sequence) -> Result<Self, OutputCheckError> {
         let stream = Stream::outputs_of(u16::try_from(core).unwrap_or(u16::MAX));
         let mut reader = Reader::open_stream_at(dir, stream, Start::Sequence(last.next()))?;
-        let mut first = end.get() + 1;
+        let (mut first, mut last_cause) = (end.get() + 1, Sequence(u64::MAX));
         let (mut digests, mut refusals) = (Vec::new(), Vec::new());
         while let Some(records) = reader.next_batch()? {
             if let (true, Some(record)) = (digests.is_empty(), records.first()) {
                 first = record.sequence.get();
             }
+            last_cause = records.last().map_or(last_cause, |record| cause_of(&record.event));
             digests.extend(records.iter().map(|record| digest(&record.event)));
             refusals.extend(records.iter().filter_map(|record| RecordedRefusals::of(record.sequence, &record.event)));
         }
-        Ok(Self { first, digests: digests.into(), refusals: refusals.into() })
+        Ok(Self { first, digests: digests.into(), last_cause, refusals: refusals.into() })
     }
 
     /// Reads the outputs behind `last` that the journal in `dir` holds by now; `None` when they are of several cores.
@@ -83,6 +86,12 @@ impl Recorded {
     /// Number of the last one.
     pub(crate) fn last(&self) -> u64 {
         (self.first + self.digests.len() as u64).saturating_sub(1)
+    }
+
+    /// Whether a strategy that has sent `number` outputs and has handled all inputs up to `through` has sent less than it should.
+    #[inline]
+    pub(crate) fn is_missed(&self, number: u64, through: Sequence) -> bool {
+        through >= self.last_cause && number < self.last()
     }
 
     /// Whether an intent that `cause` causes was refused before the output with this number, behind `refused` others.
@@ -173,8 +182,8 @@ impl OutputCheck {
         self.cores.get(core as usize).filter(|_| self.cores() == cores).cloned()
     }
 
-    /// What the cores' comparisons come to after a run that came to the event `last`.
-    pub(crate) fn conclude(&self, cores: &[Compared], last: Sequence) -> Result<OutputCheckOutcome, OutputCheckError> {
+    /// What the cores' comparisons come to.
+    pub(crate) fn conclude(&self, cores: &[Compared]) -> Result<OutputCheckOutcome, OutputCheckError> {
         if self.cores() as usize != cores.len() {
             return Ok(OutputCheckOutcome::OtherCores { recorded: self.cores(), cores: cores.len() as u32 });
         }
@@ -187,7 +196,7 @@ impl OutputCheck {
                 let number = compared.last.next();
                 let recorded = recorded_output(&self.dir, core, number)?;
                 // What later inputs caused was not to be sent.
-                if recorded.is_some_and(|recorded| cause_of(&recorded) <= last) {
+                if recorded.is_some_and(|recorded| cause_of(&recorded) <= compared.through) {
                     differences.push(OutputDifference { core, number, recorded, sent: None });
                 }
             }
@@ -211,6 +220,8 @@ impl fmt::Debug for OutputCheck {
 pub(crate) struct Compared {
     /// Number of the last output that was sent.
     pub(crate) last: Sequence,
+    /// The last input that the core has handled.
+    pub(crate) through: Sequence,
     /// Found equal.
     pub(crate) same: u64,
     /// Sent behind the last recorded one.

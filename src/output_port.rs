@@ -128,12 +128,14 @@ impl OutputPort {
         Sequence(self.number)
     }
 
-    /// The first output that is not what an earlier run of the session sent in its place: the run cannot go on.
+    /// The first output that is not what an earlier run of the session sent in its place, when all inputs up to `through` are handled;
+    /// without an event where there is none, though the last recorded one was to be sent by now. The run cannot go on.
     #[inline]
-    pub(crate) const fn departs_at(&self) -> Option<(Sequence, Event)> {
-        match self.held {
-            Some(Held::Repeat(_)) => self.compared.difference,
-            _ => None,
+    pub(crate) fn departs_at(&self, through: Sequence) -> Option<(Sequence, Option<Event>)> {
+        let Some(Held::Repeat(recorded)) = &self.held else { return None };
+        match self.compared.difference {
+            Some((number, sent)) => Some((number, Some(sent))),
+            None => recorded.is_missed(self.number, through).then_some((Sequence(self.number + 1), None)),
         }
     }
 
@@ -223,9 +225,9 @@ impl OutputPort {
         self.sent_at.take()
     }
 
-    /// How outputs compared with recorded ones.
-    pub(crate) const fn compared(&self) -> Compared {
-        Compared { last: Sequence(self.number), ..self.compared }
+    /// How outputs compared with recorded ones, when all inputs up to `through` are handled.
+    pub(crate) const fn compared(&self, through: Sequence) -> Compared {
+        Compared { last: Sequence(self.number), through, ..self.compared }
     }
 
     /// What became of the outputs.

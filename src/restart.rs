@@ -354,8 +354,11 @@ impl Restart {
         if let Some((dir, last)) = &self.tail {
             let mut reader = JournalReader::open_at(dir, Start::Sequence(checkpoint.sequence.next()))?;
             let is_there = core.catch_up(&mut reader, *last, meter, |_, _| goes_on())?;
-            if let Some((number, sent)) = core.outputs.departs_at() {
-                return Err(RestartError::Departed { core: core.number(), number, cause: cause_of(&sent) });
+            if let Some((number, sent)) = core.outputs.departs_at(Sequence(core.events)) {
+                let differing =
+                    sent.map_or_else(|| recorded_output(dir, core.number(), number), |sent| Ok(Some(sent)))?;
+                let cause = differing.map(|output| cause_of(&output)).unwrap_or_default();
+                return Err(RestartError::Departed { core: core.number(), number, cause });
             }
             if !is_there && goes_on() {
                 return Err(RestartError::Short { dir: dir.clone(), last: *last, end: Sequence(core.events) });

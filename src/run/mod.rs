@@ -407,9 +407,9 @@ impl<'r> Run<'r> {
         let check = self.config.output_check.as_ref().filter(|_| self.restart().recorded.is_empty());
         let output_check = match (check, self.restart().not_counted) {
             (Some(_), Some(checkpoint)) => Some(OutputCheckOutcome::NotCounted { checkpoint }),
-            (check, _) => check.map(|check| check.conclude(&compared, Sequence(events))).transpose()?,
+            (check, _) => check.map(|check| check.conclude(&compared)).transpose()?,
         };
-        let departed = self.departed(&compared, Sequence(events))?;
+        let departed = self.departed(&compared)?;
         let mut live = LiveOutcome { received: feed.arrival_faults, ..LiveOutcome::default() };
         let mut all: Option<BooksOutcome> = None;
         for book in books {
@@ -454,7 +454,7 @@ impl<'r> Run<'r> {
     }
 
     /// Why the strategies of a run that resumed are not those that sent the recorded outputs, or the input is another one.
-    fn departed(&self, cores: &[Compared], last: Sequence) -> Result<Option<String>, EngineError> {
+    fn departed(&self, cores: &[Compared]) -> Result<Option<String>, EngineError> {
         let Some((dir, recorded)) =
             self.config.journal.as_ref().map(|journal| (&journal.dir, &self.restart().recorded))
         else {
@@ -467,7 +467,9 @@ impl<'r> Run<'r> {
                 None if compared.last.get() < recorded.last() => {
                     let number = compared.last.next();
                     let recorded = recorded_output(dir, core, number)?;
-                    recorded.map(|recorded| (number, cause_of(&recorded))).filter(|(_, cause)| *cause <= last)
+                    recorded
+                        .map(|recorded| (number, cause_of(&recorded)))
+                        .filter(|(_, cause)| *cause <= compared.through)
                 }
                 None => None,
             };
