@@ -314,7 +314,7 @@ impl<'m, 'a, S: Strategy> Maker<'m, 'a, S> {
             common_anomalies: core.common_anomalies,
             is_within_transaction: core.is_within_transaction,
             outputs,
-            refused: core.outputs.refused_last(),
+            refused: outputs.map_or(0, |_| core.outputs.refused_last()),
         };
         let strategy = core.strategy.save().filter(|state| !state.is_empty());
         let stream = core.stream.as_ref().expect("the digests are kept, by the options above");
@@ -389,6 +389,11 @@ impl Beside<'_> {
         self.has_strategy && self.records_outputs
     }
 
+    /// The journal's outputs, if checkpoints have to count them.
+    fn outputs(&self) -> Result<Option<LastOutputs<'_>>, OpenError> {
+        self.counts_outputs().then(|| LastOutputs::of_one_core(self.dir)).transpose()
+    }
+
     fn follow<S: Strategy>(&self, strategy: S) -> Result<(), MakeError> {
         if !self.wait_until(|| self.is_journal_there().then_some(())) {
             return Ok(());
@@ -413,7 +418,7 @@ impl Beside<'_> {
     /// Makes checkpoints behind `last` until the run has ended. Says where there was one that it could not make: the strategy may
     /// have been told something else than that of the run, so neither can it make the ones behind.
     fn follow_with<S: Strategy>(&self, mut strategy: S, mut last: Sequence) -> Result<Option<Sequence>, MakeError> {
-        let outputs = if self.counts_outputs() { Some(LastOutputs::of_one_core(self.dir)?) } else { None };
+        let outputs = self.outputs()?;
         // What is passed over, a run that goes on from this journal has said already; another run finds no checkpoint.
         let (newest, _) = newest(self.dir, self.capacity, &mut strategy, outputs.as_ref())?;
         // Found now, and not only once the first is due. What cannot be opened yet is opened then.
@@ -478,14 +483,17 @@ impl Beside<'_> {
         status.is_ok_and(|found| found.process_id == std::process::id() && found.state == WriterState::Running)
     }
 
-    /// Retention may let go of what the checkpoints cover that are there.
+    /// Retention may let go of what the checkpoints cover that are there, and that are of use.
     fn raise_mark(&self) -> Result<(), OpenError> {
+        let outputs = self.outputs()?;
         let mut checkpoints = Checkpoints::open(self.dir)?;
         let mut sequences = Vec::with_capacity(CHECKPOINTS_KEPT);
         while sequences.len() < CHECKPOINTS_KEPT
             && let Some(checkpoint) = checkpoints.take_newest()
         {
-            sequences.push(checkpoint.sequence);
+            if outputs.is_none() || fits(&checkpoint, self.capacity, outputs.as_ref()).is_ok() {
+                sequences.push(checkpoint.sequence);
+            }
         }
         if sequences.len() == CHECKPOINTS_KEPT {
             self.mark.raise(sequences[CHECKPOINTS_KEPT - 1]);

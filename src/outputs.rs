@@ -111,8 +111,8 @@ pub const fn cause_of(output: &Event) -> Sequence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsent {
-    /// A gating reader has not taken what was sent before. Nothing was sent, and no number was used; try again at a later event, or
-    /// do without.
+    /// A gating reader has not taken what was sent before, or had not when the outputs were recorded that are repeated. Nothing was
+    /// sent, and no number was used; try again at a later event, or do without.
     #[error("the output ring is full: whoever reads it is behind; give it more lines or a faster reader")]
     Full,
     /// No event is being handled: [`on_batch_end`](crate::strategy::Strategy::on_batch_end) and

@@ -6,7 +6,7 @@
 //! | flags of an output | what they say |
 //! |---|---|
 //! | 0 to 32,767 | so many intents were refused |
-//! | 32,768 + n | more than that were refused: all by the inputs between the causes of both outputs, and n (32,767 for more) by this one's own |
+//! | 32,768 + n | more were refused: all that inputs between the causes of both caused, and n (32,767 for more) that its own did |
 //!
 //! Either way a strategy that tries the same again is refused the same again: with more refusals than can be counted, the input that
 //! causes the output says which was the first intent that was not refused, but for those that this input caused itself.
