@@ -129,7 +129,7 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
     }
 
     /// Applies a batch of events that ends with the stream at `through`. False when a strict run met an anomaly, and nothing
-    /// after it was applied, or when the strategy sent something else than in an earlier run of the session.
+    /// after it was applied, or when the strategy sent something else, or less, than in an earlier run of the session.
     ///
     /// Never inlined: the dry run at start warms the very code that the run then uses.
     #[inline(never)]
@@ -182,7 +182,7 @@ impl<'a, 'c, S: Strategy> BookCore<'a, 'c, S> {
             self.control.set_events_applied(self.events);
         }
         self.probe.turn();
-        if self.outputs.departs_at().is_some() {
+        if self.outputs.departs_at(through).is_some() {
             return false;
         }
         if !events.is_empty() && self.is_live && !self.is_within_transaction {

@@ -7,9 +7,11 @@
 use crate::book_core::{BookCore, BookOptions};
 use crate::control::Control;
 use crate::meter::Meter;
+use crate::output_check::{Answer, OutputCheckError, Recorded, has_outputs, recorded_output};
+use crate::outputs::cause_of;
 use crate::pin::is_confined_to;
 use crate::probes::BookProbe;
-use crate::restart::{LoadedCheckpoint, RestartError, fits, is_taken_on};
+use crate::restart::{LastOutputs, LoadedCheckpoint, RestartError, fits, is_taken_on};
 use crate::session_state::{self, Standing};
 use crate::stat::{BLOCK_WORDS, Slot};
 use crate::strategy::Strategy;
@@ -37,6 +39,9 @@ const STEP: Duration = Duration::from_millis(10);
 const EVENTS_PER_SECOND: u64 = 8_000_000;
 /// Bytes a second of a checkpoint that it writes at most, so that the journal's syncs do not wait behind all of it.
 const BYTES_PER_SECOND: u64 = 200 << 20;
+/// Outputs of a twin that are looked for once more when they are not in the journal yet: what it holds back of each core's is less
+/// than a frame.
+const UNRECORDED_MAX: usize = 1 << 14;
 /// The lowest priority, that of what may wait.
 const NICE: i32 = 19;
 
@@ -101,6 +106,14 @@ pub enum MakeError {
         "the books of all cores together do not fit the maxima that each core has: give higher ones, or do without"
     )]
     Maxima,
+    /// The journal's outputs cannot be read.
+    #[error(transparent)]
+    Outputs(#[from] OutputCheckError),
+    /// The run's strategy was told something else than its twin, and there is no other twin to begin again with.
+    #[error(
+        "the strategy's twin has sent what the journal does not have, and gives no twin of its own to begin again with"
+    )]
+    NoTwin,
     /// It could not be stored.
     #[error(transparent)]
     Store(#[from] CheckpointError),
@@ -137,7 +150,7 @@ pub fn make<S: Strategy>(dir: &Path, mut strategy: S, mut progress: impl FnMut(u
     let end = boundaries(dir)?.last().copied().filter(|end| end.sequence > Sequence(0));
     let end = end.ok_or_else(|| MakeError::Empty { path: dir.to_owned() })?;
     let capacity = capacity_of(&recovery.metadata)?;
-    let (newest, notices) = newest(dir, capacity, &mut strategy)?;
+    let (newest, mut notices) = newest(dir, capacity, &mut strategy, None)?;
     let from = newest.as_ref().map(LoadedCheckpoint::sequence);
     if let Some(newest) = newest.as_ref().filter(|newest| newest.sequence() == end.sequence) {
         let (file, live_orders) = (newest.file().to_owned(), newest.state()?.books.live_orders());
@@ -150,6 +163,7 @@ pub fn make<S: Strategy>(dir: &Path, mut strategy: S, mut progress: impl FnMut(u
     let core = BookCore::new(books, strategy, &options(), BookProbe::off(&clock), &control, &clock);
     let mut maker = Maker::new(dir, core, &clock, true);
     maker.begin(newest.as_ref())?;
+    maker.look_at_outputs()?;
     let first = maker.core.events;
     let all = end.sequence.get() - first;
     let mut done = 0;
@@ -158,23 +172,33 @@ pub fn make<S: Strategy>(dir: &Path, mut strategy: S, mut progress: impl FnMut(u
         progress(done, all);
         true
     })?;
-    let stored = maker.store(&end, |_| ())?;
+    let outputs = maker.outputs()?;
+    if outputs.is_none() && has_outputs(dir)? {
+        notices.push(
+            "how many outputs there were up to this checkpoint is not known, as they are not those of this strategy alone, or \
+             not all recorded: a run that resumes with outputs passes it over"
+                .to_owned(),
+        );
+    }
+    let stored = maker.store(&end, outputs, |_| ())?;
     let live_orders = maker.core.books.live_orders();
     Ok(Made { file: dir.join(stored.file), sequence: end.sequence, bytes: stored.bytes, from, live_orders, notices })
 }
 
-/// The newest checkpoint that these books and this strategy can go on from, and what was passed over.
+/// The newest checkpoint that these books and this strategy can go on from, with these outputs if there are any to be gone on with, and
+/// what was passed over.
 fn newest<S: Strategy>(
     dir: &Path,
     capacity: Capacity,
     strategy: &mut S,
+    outputs: Option<&LastOutputs<'_>>,
 ) -> Result<(Option<LoadedCheckpoint>, Vec<String>), OpenError> {
     let mut checkpoints = Checkpoints::open(dir)?;
     let (mut found, mut notices) = (None, Vec::new());
     while found.is_none()
         && let Some(checkpoint) = checkpoints.take_newest()
     {
-        match fits(&checkpoint, capacity) {
+        match fits(&checkpoint, capacity, outputs) {
             Ok(state) if is_taken_on(&mut [strategy], &state) => found = Some(LoadedCheckpoint::new(dir, checkpoint)),
             Ok(_) => notices.push(format!("the checkpoint {} has no state of this strategy", checkpoint.file)),
             Err(why) => notices.push(why),
@@ -210,7 +234,7 @@ struct Maker<'m, 'a, S> {
     core: BookCore<'a, 'm, S>,
     clock: &'m Clock,
     highest_time: TimestampNs,
-    /// Whether it knows how many outputs there were: with the run's own strategy from the start on.
+    /// Whether it knows how many outputs there were before, and has the strategy that sends them.
     counts_outputs: bool,
 }
 
@@ -247,7 +271,40 @@ impl<'m, 'a, S: Strategy> Maker<'m, 'a, S> {
         })
     }
 
-    fn store(&self, boundary: &Boundary, pace: impl FnMut(usize)) -> Result<tickcore_journal::Stored, CheckpointError> {
+    /// Has the strategy's outputs compared with those that the journal holds by now, which say what it was refused.
+    fn look_at_outputs(&mut self) -> Result<(), OutputCheckError> {
+        let recorded = Recorded::of_one_core(self.dir, self.core.outputs.number())?;
+        self.counts_outputs &= recorded.is_some();
+        self.core.outputs.follow(recorded.unwrap_or_default(), UNRECORDED_MAX);
+        Ok(())
+    }
+
+    /// How many outputs there were, if the journal bears out that the strategy sent them: it has all of them, and no others up to here.
+    fn outputs(&mut self) -> Result<Option<Sequence>, OutputCheckError> {
+        let outputs = &mut self.core.outputs;
+        let (number, unrecorded, compared) =
+            (outputs.number(), outputs.take_unrecorded(), outputs.compared(Sequence(self.core.events)));
+        let are_kept = unrecorded.len() as u64 == compared.behind;
+        if !self.counts_outputs || !are_kept || compared.difference.is_some() {
+            return Ok(None);
+        }
+        // They may be there by now.
+        let before = Sequence(number.get() - compared.behind);
+        let Some(recorded) = Recorded::of_one_core(self.dir, before)? else { return Ok(None) };
+        let mut numbered = (before.get() + 1..).zip(&unrecorded);
+        if !numbered.all(|(number, output)| recorded.compare(number, output) == Answer::Same) {
+            return Ok(None);
+        }
+        let next = if recorded.last() > number.get() { recorded_output(self.dir, 0, number.next())? } else { None };
+        Ok(next.is_none_or(|next| cause_of(&next).get() > self.core.events).then_some(number))
+    }
+
+    fn store(
+        &self,
+        boundary: &Boundary,
+        outputs: Option<Sequence>,
+        pace: impl FnMut(usize),
+    ) -> Result<tickcore_journal::Stored, CheckpointError> {
         let core = &self.core;
         let standing = Standing {
             sequence: Sequence(core.events),
@@ -256,7 +313,8 @@ impl<'m, 'a, S: Strategy> Maker<'m, 'a, S> {
             locked: core.locked,
             common_anomalies: core.common_anomalies,
             is_within_transaction: core.is_within_transaction,
-            outputs: self.counts_outputs.then(|| core.outputs.number()),
+            outputs,
+            refused: outputs.map_or(0, |_| core.outputs.refused_last()),
         };
         let strategy = core.strategy.save().filter(|state| !state.is_empty());
         let stream = core.stream.as_ref().expect("the digests are kept, by the options above");
@@ -297,6 +355,8 @@ pub(crate) struct Beside<'r> {
     pub(crate) is_sharded: bool,
     /// Whether it has a twin of the run's strategy.
     pub(crate) has_strategy: bool,
+    /// Whether the run records what its strategy sends.
+    pub(crate) records_outputs: bool,
     pub(crate) mark: &'r CheckpointMark,
     pub(crate) clock: &'r Clock,
     /// Cores that are nobody's, where there are any.
@@ -324,23 +384,53 @@ impl Beside<'_> {
         }
     }
 
-    fn follow<S: Strategy>(&self, mut strategy: S) -> Result<(), MakeError> {
+    /// Whether a checkpoint is of use only if it says how many outputs there were.
+    fn counts_outputs(&self) -> bool {
+        self.has_strategy && self.records_outputs
+    }
+
+    /// The journal's outputs, if checkpoints have to count them.
+    fn outputs(&self) -> Result<Option<LastOutputs<'_>>, OpenError> {
+        self.counts_outputs().then(|| LastOutputs::of_one_core(self.dir)).transpose()
+    }
+
+    fn follow<S: Strategy>(&self, strategy: S) -> Result<(), MakeError> {
         if !self.wait_until(|| self.is_journal_there().then_some(())) {
             return Ok(());
         }
-        // What is passed over, a run that goes on from this journal has said already; another run finds no checkpoint.
-        let (newest, _) = newest(self.dir, self.capacity, &mut strategy)?;
         self.raise_mark()?;
+        let mut next = Some(strategy);
+        let mut last = Sequence(0);
+        while let Some(strategy) = next.take() {
+            let another = strategy.twin();
+            let Some(lost_at) = self.follow_with(strategy, last)? else { return Ok(()) };
+            if last == Sequence(0) {
+                self.account.note([format!(
+                    "no checkpoint is made at event {lost_at}: the journal does not bear out what the strategy's twin has sent up to \
+                     there, as some of it was refused or is not recorded; it is tried again behind later segments"
+                )]);
+            }
+            (last, next) = (lost_at, another);
+        }
+        Err(MakeError::NoTwin)
+    }
+
+    /// Makes checkpoints behind `last` until the run has ended. Says where there was one that it could not make: the strategy may
+    /// have been told something else than that of the run, so neither can it make the ones behind.
+    fn follow_with<S: Strategy>(&self, mut strategy: S, mut last: Sequence) -> Result<Option<Sequence>, MakeError> {
+        let outputs = self.outputs()?;
+        // What is passed over, a run that goes on from this journal has said already; another run finds no checkpoint.
+        let (newest, _) = newest(self.dir, self.capacity, &mut strategy, outputs.as_ref())?;
         // Found now, and not only once the first is due. What cannot be opened yet is opened then.
         if newest.is_none()
             && let Ok(reader) = JournalReader::open(self.dir)
         {
             is_from_start(&reader)?;
         }
-        let mut last = newest.as_ref().map_or(Sequence(0), LoadedCheckpoint::sequence);
+        last = last.max(newest.as_ref().map_or(Sequence(0), LoadedCheckpoint::sequence));
         let mut target = None;
         if !self.wait_for_sealed(last, &mut target)? {
-            return Ok(());
+            return Ok(None);
         }
         let control = Control::new(1);
         let arena = Arena::new(self.capacity.arena_bytes())?;
@@ -350,23 +440,30 @@ impl Beside<'_> {
         maker.begin(newest.as_ref())?;
         drop(newest);
         while let Some(boundary) = target.take() {
+            // What cannot be read now is not known.
+            maker.counts_outputs &= maker.look_at_outputs().is_ok();
             let mut due = Instant::now();
             let is_there = maker.advance(boundary.sequence, |count| self.holds(count, EVENTS_PER_SECOND, &mut due))?;
             if self.has_ended() {
-                return Ok(());
+                return Ok(None);
             }
             if self.is_sharded && maker.core.books.anomalies().of(Anomaly::Capacity) > 0 {
                 return Err(MakeError::Maxima);
             }
             if is_there {
-                let stored = maker.store(&boundary, |bytes| _ = self.holds(bytes, BYTES_PER_SECOND, &mut due))?;
+                let outputs = maker.outputs().unwrap_or_default();
+                if self.counts_outputs() && outputs.is_none() {
+                    return Ok(Some(boundary.sequence));
+                }
+                let stored =
+                    maker.store(&boundary, outputs, |bytes| _ = self.holds(bytes, BYTES_PER_SECOND, &mut due))?;
                 self.mark.raise(stored.covered);
                 self.account.made.fetch_add(1, Relaxed);
                 last = boundary.sequence;
             }
             self.wait_for_sealed(last, &mut target)?;
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Holds a rate, as long as the run goes on. False when it has ended.
@@ -386,14 +483,17 @@ impl Beside<'_> {
         status.is_ok_and(|found| found.process_id == std::process::id() && found.state == WriterState::Running)
     }
 
-    /// Retention may let go of what the checkpoints cover that are there.
+    /// Retention may let go of what the checkpoints cover that are there, and that are of use.
     fn raise_mark(&self) -> Result<(), OpenError> {
+        let outputs = self.outputs()?;
         let mut checkpoints = Checkpoints::open(self.dir)?;
         let mut sequences = Vec::with_capacity(CHECKPOINTS_KEPT);
         while sequences.len() < CHECKPOINTS_KEPT
             && let Some(checkpoint) = checkpoints.take_newest()
         {
-            sequences.push(checkpoint.sequence);
+            if outputs.is_none() || fits(&checkpoint, self.capacity, outputs.as_ref()).is_ok() {
+                sequences.push(checkpoint.sequence);
+            }
         }
         if sequences.len() == CHECKPOINTS_KEPT {
             self.mark.raise(sequences[CHECKPOINTS_KEPT - 1]);

@@ -128,8 +128,8 @@ pub(crate) struct JournalRun<'r> {
     outputs: JournaledOutputs,
     /// Where events come from.
     places: Option<PlaceReader<'r>>,
-    /// The channel of the event that was looked at last.
-    channel: u32,
+    /// The channel of the event that was looked at last; `None` when nobody said where it came from.
+    channel: Option<u32>,
     writer: Writer,
     policy: JournalPolicy,
     full: FullTime,
@@ -184,7 +184,7 @@ impl<'r> JournalRun<'r> {
             ring: Some(ring),
             outputs: JournaledOutputs::new(outputs),
             places: None,
-            channel: 0,
+            channel: None,
             writer,
             policy: config.policy,
             full: FullTime::default(),
@@ -371,11 +371,13 @@ impl<'r> JournalRun<'r> {
                 self.warn(control);
             }
             let mut refused = Ok(());
-            // A channel that comes in among those of a batch is found with the next one. A mark takes nothing of the room (see
+            // A channel that comes in among those of a batch is found with the next one, and so are places where there were none:
+            // a source that tells none is asked once a batch. A mark takes nothing of the room (see
             // `Writer::mark`): a line that was taken from the ring is never refused.
             let mut is_first = true;
             let count = ring.poll(room, |sequence, event| {
-                if is_first | is_gap(event) || !self.writer.has_mark(self.channel) {
+                let is_unmarked = self.channel.is_some_and(|channel| !self.writer.has_mark(channel));
+                if is_first | is_gap(event) | is_unmarked {
                     is_first = false;
                     self.mark(sequence, is_gap(event));
                 }
@@ -409,8 +411,9 @@ impl<'r> JournalRun<'r> {
     /// Marks the frame that the event comes into with its place, if it has no mark of its channel or lies behind a gap.
     #[inline]
     fn mark(&mut self, sequence: Sequence, is_gap: bool) {
-        let Some(place) = self.places.as_mut().and_then(|places| places.of(sequence.get())) else { return };
-        self.channel = place.channel;
+        let place = self.places.as_mut().and_then(|places| places.of(sequence.get()));
+        self.channel = place.map(|place| place.channel);
+        let Some(place) = place else { return };
         if is_gap || !self.writer.has_mark(place.channel) {
             self.writer.mark(place.channel, place.venue_sequence, is_gap);
         }

@@ -38,6 +38,7 @@ pub mod pin;
 mod places;
 mod probes;
 mod recordings;
+mod refusals;
 mod restart;
 mod run;
 pub mod schedule;

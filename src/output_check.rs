@@ -3,15 +3,19 @@
 //! The same strategy on the same inputs sends the same outputs. A run that resumes a journal relies on that: what it sends again
 //! is compared and not recorded twice. A replay can be asked to look ([`Config::output_check`](crate::engine::Config::output_check)).
 //!
-//! Of each recorded output 8 bytes are kept in memory, a digest of its words, read before the run; so the core that compares neither
-//! reads nor waits. Comparing costs it about 10 ns an output.
+//! What was refused when they were recorded, each output says of those before it; the same intents are refused again. So a strategy that
+//! acts on a refusal sends the same outputs, too.
+//!
+//! Of each recorded output 8 bytes are kept in memory, a digest of its words, and 24 of each that came behind refusals, read before
+//! the run; so the core that compares neither reads nor waits. Comparing costs it about 10 ns an output.
 
 use crate::outputs::cause_of;
+use crate::refusals::{RecordedRefusals, Refusals};
 use core::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tickcore_book::{Event, Sequence, mix};
-use tickcore_journal::{OUTPUT_STREAMS_MAX, OpenError, ReadError, Reader, Start, Stream, info};
+use tickcore_journal::{OpenError, ReadError, Reader, Start, Stream, info};
 
 /// Why recorded outputs cannot be compared with.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +35,10 @@ pub(crate) struct Recorded {
     /// Number of the first.
     first: u64,
     digests: Arc<[u64]>,
+    /// What caused the last; where all were released it is not known, and no input comes to it.
+    last_cause: Sequence,
+    /// Those that came behind refusals, in their order.
+    refusals: Arc<[RecordedRefusals]>,
 }
 
 /// What a recorded output says to one that is sent.
@@ -53,20 +61,45 @@ impl Recorded {
     pub(crate) fn read(dir: &Path, core: u32, last: Sequence, end: Sequence) -> Result<Self, OutputCheckError> {
         let stream = Stream::outputs_of(u16::try_from(core).unwrap_or(u16::MAX));
         let mut reader = Reader::open_stream_at(dir, stream, Start::Sequence(last.next()))?;
-        let mut first = end.get() + 1;
-        let mut digests = Vec::new();
+        let (mut first, mut last_cause) = (end.get() + 1, Sequence(u64::MAX));
+        let (mut digests, mut refusals) = (Vec::new(), Vec::new());
         while let Some(records) = reader.next_batch()? {
             if let (true, Some(record)) = (digests.is_empty(), records.first()) {
                 first = record.sequence.get();
             }
+            last_cause = records.last().map_or(last_cause, |record| cause_of(&record.event));
             digests.extend(records.iter().map(|record| digest(&record.event)));
+            refusals.extend(records.iter().filter_map(|record| RecordedRefusals::of(record.sequence, &record.event)));
         }
-        Ok(Self { first, digests: digests.into() })
+        Ok(Self { first, digests: digests.into(), last_cause, refusals: refusals.into() })
+    }
+
+    /// Reads the outputs behind `last` that the journal in `dir` holds by now; `None` when they are of several cores.
+    pub(crate) fn of_one_core(dir: &Path, last: Sequence) -> Result<Option<Self>, OutputCheckError> {
+        match last_outputs(dir)?[..] {
+            [end] if end > last => Self::read(dir, 0, last, end).map(Some),
+            [] | [_] => Ok(Some(Self { first: last.get() + 1, ..Self::default() })),
+            _ => Ok(None),
+        }
     }
 
     /// Number of the last one.
     pub(crate) fn last(&self) -> u64 {
         (self.first + self.digests.len() as u64).saturating_sub(1)
+    }
+
+    /// Whether a strategy that has sent `number` outputs and has handled all inputs up to `through` has sent less than it should.
+    #[inline]
+    pub(crate) fn is_missed(&self, number: u64, through: Sequence) -> bool {
+        through >= self.last_cause && number < self.last()
+    }
+
+    /// Whether an intent that `cause` causes was refused before the output with this number, behind `refused` others.
+    #[inline]
+    pub(crate) fn has_refused_another(&self, number: u64, refused: &Refusals, cause: Sequence) -> bool {
+        let place = self.refusals.partition_point(|refusals| refusals.number < number);
+        let refusals = self.refusals.get(place).filter(|refusals| refusals.number == number);
+        refusals.is_some_and(|refusals| refusals.have_another(refused, cause))
     }
 
     /// Compares the output with this number.
@@ -79,6 +112,24 @@ impl Recorded {
             Some(_) => Answer::Differs,
         }
     }
+}
+
+/// Whether the journal in `dir` has outputs.
+pub(crate) fn has_outputs(dir: &Path) -> Result<bool, OpenError> {
+    Ok(last_outputs(dir)?.iter().any(|&last| last > Sequence(0)))
+}
+
+/// The last recorded output of each core, 0 where there is none: of the cores of the run that recorded them, or, where the journal
+/// does not say how many those were, of those up to the last that has any.
+pub(crate) fn last_outputs(dir: &Path) -> Result<Vec<Sequence>, OpenError> {
+    let found = info(dir)?;
+    let mut ends = vec![Sequence(0); found.output_cores.unwrap_or_default() as usize];
+    for (stream, last) in found.last_outputs {
+        let core = usize::from(stream.core().unwrap_or_default());
+        ends.resize(ends.len().max(core + 1), Sequence(0));
+        ends[core] = last;
+    }
+    Ok(ends)
 }
 
 /// The recorded output of a core with this number, if it is there.
@@ -97,34 +148,21 @@ pub struct OutputCheck {
 }
 
 impl OutputCheck {
-    /// Reads the outputs in the journal in `dir`: all of it is read and verified, and 8 bytes are kept of each output.
+    /// Reads the outputs in the journal in `dir`: all of it is read and verified, and 8 bytes are kept of each output, 24 more of one
+    /// behind refusals.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn load(dir: &Path) -> Result<Self, OutputCheckError> {
-        let found = info(dir)?;
-        let has_lost_segments = found.segments.first().is_some_and(|first| first.number > 1);
-        let mut ends = vec![Sequence(0); OUTPUT_STREAMS_MAX];
-        for (core, end) in (0..).zip(&mut ends) {
-            let stream = Stream::outputs_of(core);
-            match found.streams.iter().find(|found| found.stream == stream) {
-                Some(found) => *end = found.last,
-                // All that it had was released, perhaps: then its numbers begin behind that.
-                None if has_lost_segments => {
-                    *end = Sequence(Reader::open_stream(dir, stream)?.next_sequence().get() - 1);
-                }
-                None => {}
-            }
-        }
-        let cores = ends.iter().rposition(|&end| end > Sequence(0)).map_or(0, |core| core + 1);
         let read = |(core, &end): (u32, &Sequence)| match end {
             Sequence(0) => Ok(Recorded::default()),
             end => Recorded::read(dir, core, Sequence(0), end),
         };
-        Ok(Self { dir: dir.to_owned(), cores: (0..).zip(&ends[..cores]).map(read).collect::<Result<_, _>>()? })
+        let ends = last_outputs(dir)?;
+        Ok(Self { dir: dir.to_owned(), cores: (0..).zip(&ends).map(read).collect::<Result<_, _>>()? })
     }
 
-    /// Book cores whose outputs are in the journal, up to the last that sent any.
+    /// Book cores of the run that recorded the outputs; where the journal does not say it, those up to the last that sent any.
     pub fn cores(&self) -> u32 {
         self.cores.len() as u32
     }
@@ -144,8 +182,8 @@ impl OutputCheck {
         self.cores.get(core as usize).filter(|_| self.cores() == cores).cloned()
     }
 
-    /// What the cores' comparisons come to after a run that came to the event `last`.
-    pub(crate) fn conclude(&self, cores: &[Compared], last: Sequence) -> Result<OutputCheckOutcome, OutputCheckError> {
+    /// What the cores' comparisons come to.
+    pub(crate) fn conclude(&self, cores: &[Compared]) -> Result<OutputCheckOutcome, OutputCheckError> {
         if self.cores() as usize != cores.len() {
             return Ok(OutputCheckOutcome::OtherCores { recorded: self.cores(), cores: cores.len() as u32 });
         }
@@ -158,7 +196,7 @@ impl OutputCheck {
                 let number = compared.last.next();
                 let recorded = recorded_output(&self.dir, core, number)?;
                 // What later inputs caused was not to be sent.
-                if recorded.is_some_and(|recorded| cause_of(&recorded) <= last) {
+                if recorded.is_some_and(|recorded| cause_of(&recorded) <= compared.through) {
                     differences.push(OutputDifference { core, number, recorded, sent: None });
                 }
             }
@@ -182,6 +220,8 @@ impl fmt::Debug for OutputCheck {
 pub(crate) struct Compared {
     /// Number of the last output that was sent.
     pub(crate) last: Sequence,
+    /// The last input that the core has handled.
+    pub(crate) through: Sequence,
     /// Found equal.
     pub(crate) same: u64,
     /// Sent behind the last recorded one.
@@ -228,13 +268,12 @@ pub enum OutputCheckOutcome {
         same: u64,
         /// Outputs sent behind the last recorded one of their core: the recorded run was killed, or sent less.
         behind: u64,
-        /// The first difference, by the input that caused it. Where the last cores of the recorded run sent nothing, it may come
-        /// of another number of cores: that is recorded nowhere else.
+        /// The first difference, by the input that caused it.
         difference: Option<OutputDifference>,
     },
     /// They cannot be compared: which core an output is of depends on how many there are.
     OtherCores {
-        /// Cores of the recorded run, up to the last that sent anything; 0 when no outputs were recorded.
+        /// Cores of the recorded run, as [`OutputCheck::cores`] has them; 0 when no outputs were recorded.
         recorded: u32,
         /// Cores of this run.
         cores: u32,

@@ -2,7 +2,8 @@
 //! ring.
 
 use crate::output_check::{Answer, Compared, Recorded};
-use crate::outputs::{CoreOutputs, OutputOutlet, Unsent};
+use crate::outputs::{CoreOutputs, OutputOutlet, Unsent, cause_of};
+use crate::refusals::Refusals;
 use tickcore_book::{Event, Sequence};
 use tickcore_latency::{Clock, Ticks};
 
@@ -24,10 +25,16 @@ pub(crate) struct OutputPort {
     /// The same when this run began.
     number_before: u64,
     refused: u64,
+    /// Since the last output: the next one says it.
+    refusals: Refusals,
     held: Option<Held>,
+    /// Whether sending is more than a line for the ring: there are outputs to be compared with, or refusals to be told of.
+    takes_detour: bool,
     compared: Compared,
-    /// Before the run begins: outputs of the journal's tail that are in no journal.
+    /// Outputs that no journal has, where they are wanted: of the tail, before the run begins, or of a twin.
     unrecorded: Option<Vec<Event>>,
+    /// So many of them at most.
+    unrecorded_max: usize,
     clock: Clock,
     /// Whether the next output is measured.
     is_watched: bool,
@@ -43,30 +50,61 @@ impl OutputPort {
             number: 0,
             number_before: 0,
             refused: 0,
+            refusals: Refusals::default(),
             held: None,
+            takes_detour: false,
             compared: Compared::default(),
             unrecorded: None,
+            unrecorded_max: 0,
             clock,
             is_watched: false,
             sent_at: None,
         }
     }
 
-    /// Goes on behind an output of an earlier run.
-    pub(crate) fn begin_behind(&mut self, number: Sequence) {
+    /// Goes on behind an output of an earlier run, and so many intents refused behind that.
+    pub(crate) fn begin_behind(&mut self, number: Sequence, refused: u64) {
         (self.number, self.number_before) = (number.get(), number.get());
+        self.refusals = Refusals::earlier(refused);
+        self.takes_detour |= refused > 0;
     }
 
     /// Compares outputs with recorded ones.
     pub(crate) fn check(&mut self, recorded: Recorded) {
-        self.held = Some(Held::Check(recorded));
+        self.hold(Held::Check(recorded));
+    }
+
+    /// Compares outputs with recorded ones and keeps the first that come behind them, up to `most`.
+    pub(crate) fn follow(&mut self, recorded: Recorded, most: usize) {
+        self.check(recorded);
+        self.compared.behind = 0;
+        self.keep_unrecorded(most);
+    }
+
+    fn keep_unrecorded(&mut self, most: usize) {
+        (self.unrecorded, self.unrecorded_max) = (Some(Vec::new()), most);
+    }
+
+    /// What came behind the recorded outputs, where it was kept.
+    pub(crate) fn take_unrecorded(&mut self) -> Vec<Event> {
+        self.unrecorded.take().unwrap_or_default()
+    }
+
+    /// Intents that were refused behind the last output.
+    pub(crate) const fn refused_last(&self) -> u64 {
+        self.refusals.count
     }
 
     /// Compares outputs with recorded ones of the same session and does not send them again. What comes behind them before the
     /// ring is there is kept for the journal.
     pub(crate) fn repeat(&mut self, recorded: Recorded) {
-        self.held = Some(Held::Repeat(recorded));
-        self.unrecorded = Some(Vec::new());
+        self.hold(Held::Repeat(recorded));
+        self.keep_unrecorded(usize::MAX);
+    }
+
+    fn hold(&mut self, held: Held) {
+        self.held = Some(held);
+        self.takes_detour = true;
     }
 
     /// From now on outputs go into the ring.
@@ -75,7 +113,8 @@ impl OutputPort {
             Some(Held::Repeat(recorded)) => recorded.last(),
             _ => 0,
         };
-        outlet.begin_behind(Sequence(self.number.max(recorded)), self.unrecorded.take().unwrap_or_default());
+        let unrecorded = self.take_unrecorded();
+        outlet.begin_behind(Sequence(self.number.max(recorded)), unrecorded);
         self.outlet = Some(outlet);
     }
 
@@ -89,26 +128,28 @@ impl OutputPort {
         Sequence(self.number)
     }
 
-    /// The first output that is not what an earlier run of the session sent in its place: the run cannot go on.
+    /// The first output that is not what an earlier run of the session sent in its place, when all inputs up to `through` are handled;
+    /// without an event where there is none, though the last recorded one was to be sent by now. The run cannot go on.
     #[inline]
-    pub(crate) const fn departs_at(&self) -> Option<(Sequence, Event)> {
-        match self.held {
-            Some(Held::Repeat(_)) => self.compared.difference,
-            _ => None,
+    pub(crate) fn departs_at(&self, through: Sequence) -> Option<(Sequence, Option<Event>)> {
+        let Some(Held::Repeat(recorded)) = &self.held else { return None };
+        match self.compared.difference {
+            Some((number, sent)) => Some((number, Some(sent))),
+            None => recorded.is_missed(self.number, through).then_some((Sequence(self.number + 1), None)),
         }
     }
 
     /// Puts an output into the ring, and says its number.
     #[inline]
     pub(crate) fn send(&mut self, output: &Event) -> Result<Sequence, Unsent> {
-        if self.held.is_some() && !self.is_to_be_sent(output)? {
-            self.number += 1;
-            return Ok(Sequence(self.number));
-        }
+        if self.takes_detour { self.send_on_detour(output) } else { self.publish(output) }
+    }
+
+    #[inline]
+    fn publish(&mut self, output: &Event) -> Result<Sequence, Unsent> {
         if let Some(outlet) = &mut self.outlet {
             if outlet.writer.try_publish(output).is_err() {
-                self.refused += 1;
-                return Err(Unsent::Full);
+                return Err(self.refuse(cause_of(output)));
             }
             if self.is_watched {
                 self.is_watched = false;
@@ -119,35 +160,56 @@ impl OutputPort {
         Ok(Sequence(self.number))
     }
 
-    /// Compares an output, and says whether it is still to be sent.
+    #[cold]
+    fn refuse(&mut self, cause: Sequence) -> Unsent {
+        self.refused += 1;
+        self.refusals.add(cause);
+        self.takes_detour = true;
+        Unsent::Full
+    }
+
+    /// Tells of the refusals before an output, and compares it. What was refused when the recorded outputs were sent is refused.
     #[inline(never)]
-    fn is_to_be_sent(&mut self, output: &Event) -> Result<bool, Unsent> {
-        let (recorded, is_repeat) = match &self.held {
-            Some(Held::Check(recorded)) => (recorded, false),
-            Some(Held::Repeat(recorded)) => (recorded, true),
-            None => return Ok(true),
-        };
+    fn send_on_detour(&mut self, output: &Event) -> Result<Sequence, Unsent> {
+        let cause = cause_of(output);
+        let output = &Event { flags: self.refusals.to_flags(cause), ..*output };
         let number = self.number + 1;
-        let compared = &mut self.compared;
-        if compared.difference.is_some() {
-            return if is_repeat { Err(Unsent::Departed) } else { Ok(true) };
+        let is_repeat = matches!(self.held, Some(Held::Repeat(_)));
+        let answer = match &self.held {
+            Some(Held::Check(recorded) | Held::Repeat(recorded)) if self.compared.difference.is_none() => {
+                if recorded.has_refused_another(number, &self.refusals, cause) {
+                    return Err(self.refuse(cause));
+                }
+                Some(recorded.compare(number, output))
+            }
+            _ => None,
+        };
+        if answer == Some(Answer::Differs) {
+            self.compared.difference = Some((Sequence(number), *output));
         }
-        match recorded.compare(number, output) {
-            Answer::Same => compared.same += 1,
-            Answer::Before => {}
-            Answer::Behind => {
-                compared.behind += 1;
-                if let Some(unrecorded) = &mut self.unrecorded {
+        if is_repeat && self.compared.difference.is_some() {
+            return Err(Unsent::Departed);
+        }
+        if is_repeat && matches!(answer, Some(Answer::Same | Answer::Before)) {
+            self.number = number;
+        } else {
+            self.publish(output)?;
+        }
+        match answer {
+            Some(Answer::Same) => self.compared.same += 1,
+            Some(Answer::Behind) => {
+                self.compared.behind += 1;
+                if let Some(unrecorded) = &mut self.unrecorded
+                    && unrecorded.len() < self.unrecorded_max
+                {
                     unrecorded.push(*output);
                 }
-                return Ok(true);
             }
-            Answer::Differs => {
-                compared.difference = Some((Sequence(number), *output));
-                return if is_repeat { Err(Unsent::Departed) } else { Ok(true) };
-            }
+            Some(Answer::Before | Answer::Differs) | None => {}
         }
-        Ok(!is_repeat)
+        self.refusals = Refusals::default();
+        self.takes_detour = self.held.is_some();
+        Ok(Sequence(number))
     }
 
     /// The first output that comes next is measured.
@@ -163,15 +225,16 @@ impl OutputPort {
         self.sent_at.take()
     }
 
-    /// How outputs compared with recorded ones.
-    pub(crate) const fn compared(&self) -> Compared {
-        Compared { last: Sequence(self.number), ..self.compared }
+    /// How outputs compared with recorded ones, when all inputs up to `through` are handled.
+    pub(crate) const fn compared(&self, through: Sequence) -> Compared {
+        Compared { last: Sequence(self.number), through, ..self.compared }
     }
 
     /// What became of the outputs.
     pub(crate) fn outcome(&self, core: u32) -> CoreOutputs {
         let sent = self.number - self.number_before;
         let repeated = if matches!(self.held, Some(Held::Repeat(_))) { self.compared.same } else { 0 };
-        CoreOutputs { core, last: Sequence(self.number), sent, repeated, refused: self.refused }
+        let (refused, refused_last) = (self.refused, self.refused_last());
+        CoreOutputs { core, last: Sequence(self.number), sent, repeated, refused, refused_last }
     }
 }

@@ -27,12 +27,15 @@
 //! - An output is an event of kind [`Kind::OrderIntent`]; the engine sets the input sequence that caused it (word 1) and the
 //!   exchange time of that input (word 0).
 //! - The core never waits for a reader, allocates nothing and takes no lock. A ring that is full refuses, the strategy is told
-//!   at once, and the outcome counts it ([`CoreOutputs::refused`]).
+//!   at once, and the outcome counts it ([`CoreOutputs::refused`]). The next output says in its flags how many were refused.
 //! - Outputs are made by inputs alone: the same strategy on the same inputs sends the same ones, on one core in every topology
 //!   and in a replay. So a strategy cannot send where only chance calls it (batches end by chance), see [`Unsent`]. A refusal is
-//!   chance as well: a strategy that acts on it is no longer repeatable, and neither is one that was refused.
+//!   chance as well, but a recorded one: who compares with recorded outputs, or goes on behind them, refuses the same intents again,
+//!   so that a strategy may act on it. Without a journal of the outputs nothing can repeat it.
 //! - A run that goes on where an earlier one stopped calls the strategy for events that the earlier one has seen. What it sends
-//!   then was sent before, as far as anybody can know; no [`OutputReader`] shows it again.
+//!   then was sent before, as far as anybody can know; no [`OutputReader`] shows it again. That holds behind the last recorded output, too:
+//!   whether an intent there was sent or refused is in no record. The strategy is told that it was sent, it is recorded so, and what
+//!   the venue has of it is the gateway's to ask. The other way round an order could be sent twice.
 //!
 //! # Costs
 //! Sending is the store of a line: on a 2-core virtual server 4 ns where nobody reads, 1 where there is no ring; beside a reader that
@@ -108,8 +111,8 @@ pub const fn cause_of(output: &Event) -> Sequence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsent {
-    /// A gating reader has not taken what was sent before. Nothing was sent, and no number was used; try again at a later event, or
-    /// do without.
+    /// A gating reader has not taken what was sent before, or had not when the outputs were recorded that are repeated. Nothing was
+    /// sent, and no number was used; try again at a later event, or do without.
     #[error("the output ring is full: whoever reads it is behind; give it more lines or a faster reader")]
     Full,
     /// No event is being handled: [`on_batch_end`](crate::strategy::Strategy::on_batch_end) and
@@ -124,10 +127,9 @@ pub enum Unsent {
 /// How the outputs of the book cores leave them.
 #[derive(Clone, Debug)]
 pub struct OutputConfig {
-    /// Lines of each core's ring, a power of two: so many outputs can be on their way to the slowest gating reader. Give it as many
-    /// as it takes that none is ever refused: a refusal is in no record, so a journaled run with one cannot be resumed with its
-    /// outputs. The strategy would be asked again and not be refused, and what it sends then has other numbers. Such a run says so
-    /// at its end ([`JournalOutcome::warnings`](crate::outcome::JournalOutcome::warnings)), and can be resumed without outputs.
+    /// Lines of each core's ring, a power of two: so many outputs can be on their way to the slowest gating reader. What is sent
+    /// beyond them is refused. The next output records that; behind the last one it is in no record, and a journaled run says so at its
+    /// end ([`JournalOutcome::warnings`](crate::outcome::JournalOutcome::warnings)).
     pub lines: usize,
     /// Gating readers of each ring that the embedder can have at a time, beside the journal's.
     pub readers_max: usize,
@@ -284,8 +286,10 @@ pub struct CoreOutputs {
     pub sent: u64,
     /// Those of them that an earlier run has recorded: they were found equal, and nobody saw them again.
     pub repeated: u64,
-    /// Intents that were not sent, as the ring was full. Where there are any, no replay can be expected to send the same.
+    /// Intents that were not sent: the ring was full, or it was when the recorded outputs were sent, and that was repeated.
     pub refused: u64,
+    /// Those of them behind the last output, of which no output tells.
+    pub refused_last: u64,
 }
 
 /// The rings of a run, one for each book core.

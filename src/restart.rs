@@ -10,7 +10,7 @@ use crate::book_core::{BookCore, Consecutive};
 use crate::engine::Config;
 use crate::journal_core::JournalError;
 use crate::meter::Meter;
-use crate::output_check::{OutputCheckError, Recorded, recorded_output};
+use crate::output_check::{OutputCheckError, Recorded, last_outputs, recorded_output};
 use crate::outputs::cause_of;
 use crate::session_state::{SessionState, SessionStateError};
 use crate::strategy::Strategy;
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tickcore_book::{Capacity, Event, Sequence, TimestampNs};
 use tickcore_journal::{
-    Checkpoint, Checkpoints, OpenError, ReadError, Reader as JournalReader, RecoverError, ResumeError, Start, Stream,
+    Checkpoint, Checkpoints, OpenError, ReadError, Reader as JournalReader, RecoverError, Recovery, ResumeError, Start,
     recover,
 };
 
@@ -62,7 +62,7 @@ impl LoadedCheckpoint {
         while found.is_none()
             && let Some(checkpoint) = checkpoints.take_oldest()
         {
-            match fits(&checkpoint, capacity) {
+            match fits(&checkpoint, capacity, None) {
                 Ok(_) => found = Some(Self::new(dir, checkpoint)),
                 Err(why) => notices.push(why),
             }
@@ -129,13 +129,15 @@ pub enum RestartError {
     /// The journal's outputs cannot be read.
     #[error(transparent)]
     Outputs(#[from] OutputCheckError),
-    /// It has outputs of more book cores than the run has.
+    /// Its outputs are of another number of book cores than the run has.
     #[error(
-        "the journal has outputs of {recorded} book cores, and which core an output is of depends on how many there are: resume with as many, or without outputs"
+        "the journal has outputs of {recorded} book cores and the run has {cores}, and which core an output is of depends on how many there are: resume with as many, or without outputs"
     )]
     OutputCores {
-        /// Cores that the journal has outputs of, up to the last.
+        /// Cores of the run that recorded them; where the journal does not say that, those that sent any, up to the last.
         recorded: u32,
+        /// Cores of this run.
+        cores: u32,
     },
     /// The strategy sent something else for the events of the journal's tail than it did before.
     #[error("{}", departed(*core, *number, *cause))]
@@ -165,8 +167,13 @@ pub enum RestartError {
     },
 }
 
-/// The state in a checkpoint, if books of these maxima can take it.
-pub(crate) fn fits(checkpoint: &Checkpoint, capacity: Capacity) -> Result<SessionState<'_>, String> {
+/// The state in a checkpoint, if books of these maxima can take it, and these outputs, if there are any to be gone on with, are those that
+/// it counts.
+pub(crate) fn fits<'c>(
+    checkpoint: &'c Checkpoint,
+    capacity: Capacity,
+    outputs: Option<&LastOutputs<'_>>,
+) -> Result<SessionState<'c>, String> {
     let why = match SessionState::read(&checkpoint.state) {
         Ok(state) if state.standing.sequence != checkpoint.sequence => {
             format!("its state is of sequence {}", state.standing.sequence)
@@ -174,7 +181,10 @@ pub(crate) fn fits(checkpoint: &Checkpoint, capacity: Capacity) -> Result<Sessio
         Ok(state) if state.capacity() != capacity => {
             format!("it is of books for {:?}, this run's are for {capacity:?}", state.capacity())
         }
-        Ok(state) => return Ok(state),
+        Ok(state) => match outputs.map_or(Ok(()), |outputs| outputs.fit(&state)) {
+            Ok(()) => return Ok(state),
+            Err(why) => why,
+        },
         Err(error) => error.to_string(),
     };
     Err(format!("the checkpoint {} is passed over: {why}", checkpoint.file))
@@ -238,13 +248,21 @@ impl Restart {
         config: &Config,
         strategies: &mut [&mut S],
     ) -> Result<Self, crate::engine::EngineError> {
-        if let Some(checkpoint) = &config.start {
-            return Ok(Self::behind(config, checkpoint, strategies)?);
+        let resumed = config.journal.as_ref().filter(|journal| journal.resume);
+        let mut restart = match (&config.start, resumed) {
+            (Some(checkpoint), _) => Self::behind(config, checkpoint, strategies)?,
+            (None, Some(journal)) => Self::resuming(config, &journal.dir, strategies)?,
+            (None, None) => Self::default(),
+        };
+        if let Some(check) = &config.output_check
+            && check.cores() as usize != strategies.len()
+        {
+            let (recorded, cores) = (check.cores(), strategies.len());
+            restart.notices.push(format!(
+                "outputs are not compared: those in the journal are of {recorded} book cores and the run has {cores}, and which core an output is of depends on how many there are"
+            ));
         }
-        match config.journal.as_ref().filter(|journal| journal.resume) {
-            Some(journal) => Self::resuming(config, &journal.dir, strategies),
-            None => Ok(Self::default()),
-        }
+        Ok(restart)
     }
 
     /// Of a source that begins behind a checkpoint.
@@ -284,20 +302,13 @@ impl Restart {
             Err(error) => return Err(JournalError::from(ResumeError::from(error)).into()),
         };
         let mut checkpoints = Checkpoints::open(dir).map_err(RestartError::from)?;
-        let mut restart = Self { sealed: recovery.sealed, seen: recovery.last_sequence, ..Self::default() };
-        let outputs = config.outputs.as_ref().map(|_| LastOutputs::new(dir, &recovery.outputs, strategies.len()));
+        let outputs = config.outputs.as_ref().map(|_| LastOutputs::new(dir, &recovery, strategies.len()));
         let outputs = outputs.transpose()?;
+        let mut restart = Self { sealed: recovery.sealed, seen: recovery.last_sequence, ..Self::default() };
         while restart.checkpoint.is_none()
             && let Some(checkpoint) = checkpoints.take_newest()
         {
-            let fitting = fits(&checkpoint, config.capacity).and_then(|state| match &outputs {
-                Some(outputs) => match outputs.fit(&state) {
-                    Ok(()) => Ok(state),
-                    Err(why) => Err(format!("the checkpoint {} is passed over: {why}", checkpoint.file)),
-                },
-                None => Ok(state),
-            });
-            let why = match (fitting, whole(config)) {
+            let why = match (fits(&checkpoint, config.capacity, outputs.as_ref()), whole(config)) {
                 (Err(why), _) => why,
                 (Ok(_), Some(what)) => {
                     restart.notices.push(format!("begun at the beginning and not at a checkpoint: {what} needs all"));
@@ -343,8 +354,11 @@ impl Restart {
         if let Some((dir, last)) = &self.tail {
             let mut reader = JournalReader::open_at(dir, Start::Sequence(checkpoint.sequence.next()))?;
             let is_there = core.catch_up(&mut reader, *last, meter, |_, _| goes_on())?;
-            if let Some((number, sent)) = core.outputs.departs_at() {
-                return Err(RestartError::Departed { core: core.number(), number, cause: cause_of(&sent) });
+            if let Some((number, sent)) = core.outputs.departs_at(Sequence(core.events)) {
+                let differing =
+                    sent.map_or_else(|| recorded_output(dir, core.number(), number), |sent| Ok(Some(sent)))?;
+                let cause = differing.map(|output| cause_of(&output)).unwrap_or_default();
+                return Err(RestartError::Departed { core: core.number(), number, cause });
             }
             if !is_there && goes_on() {
                 return Err(RestartError::Short { dir: dir.clone(), last: *last, end: Sequence(core.events) });
@@ -357,23 +371,28 @@ impl Restart {
 /// Why a run does not go on whose strategy sends something else than it did before.
 pub(crate) fn departed(core: u32, number: Sequence, cause: Sequence) -> String {
     format!(
-        "the journal does not belong to this strategy, input or number of book cores: output {number} of book core {core}, at event {cause}, differs from the recorded one; resume with those it was made with, or choose another directory; if intents were refused in the run that made it, as its ring was full, it can be resumed without outputs alone"
+        "the journal does not belong to this strategy, input or number of book cores: output {number} of book core {core}, at event {cause}, differs from the recorded one; resume with those it was made with, or choose another directory"
     )
 }
 
-/// Where the outputs in a journal end that is resumed.
-struct LastOutputs<'d> {
+/// Where the outputs in a journal end that is gone on with.
+pub(crate) struct LastOutputs<'d> {
     dir: &'d Path,
     /// By book core; 0 where none was recorded.
     last: Vec<Sequence>,
 }
 
 impl<'d> LastOutputs<'d> {
-    fn new(dir: &'d Path, outputs: &[(Stream, Sequence)], cores: usize) -> Result<Self, RestartError> {
+    fn new(dir: &'d Path, recovery: &Recovery, cores: usize) -> Result<Self, RestartError> {
+        let Recovery { outputs, output_cores, .. } = recovery;
         let mut last = vec![Sequence(0); cores];
-        let recorded = outputs.iter().filter_map(|(stream, _)| stream.core()).map(|core| u32::from(core) + 1).max();
-        if let Some(recorded) = recorded.filter(|&recorded| recorded as usize > cores) {
-            return Err(RestartError::OutputCores { recorded });
+        let sending = outputs.iter().filter_map(|(stream, _)| stream.core()).map(|core| u32::from(core) + 1).max();
+        let is_other = |recorded: u32| match output_cores {
+            Some(_) => recorded as usize != cores,
+            None => recorded as usize > cores,
+        };
+        if let Some(recorded) = output_cores.or(sending).filter(|&recorded| is_other(recorded)) {
+            return Err(RestartError::OutputCores { recorded, cores: cores as u32 });
         }
         for (stream, sequence) in outputs {
             if let Some(last) = stream.core().and_then(|core| last.get_mut(usize::from(core))) {
@@ -383,11 +402,17 @@ impl<'d> LastOutputs<'d> {
         Ok(Self { dir, last })
     }
 
+    /// Those in the journal in `dir` of a run with one core.
+    pub(crate) fn of_one_core(dir: &'d Path) -> Result<Self, OpenError> {
+        let last = last_outputs(dir)?.first().copied().unwrap_or_default();
+        Ok(Self { dir, last: vec![last] })
+    }
+
     /// Whether outputs can go on from this state: it must know how many there were, and the journal must hold them.
     fn fit(&self, state: &SessionState<'_>) -> Result<(), String> {
         let sequence = state.standing.sequence;
         let why = match (&self.last[..], state.standing.outputs) {
-            ([_], None) => "it was made without the strategy, and how many outputs there were is not known".to_owned(),
+            ([_], None) => "how many outputs there were up to it is not known".to_owned(),
             ([recorded], Some(last)) if last > *recorded => {
                 format!("output {last} is in it, and the journal's outputs end at {recorded}")
             }
@@ -458,7 +483,7 @@ impl<S: Strategy> BookCore<'_, '_, S> {
         self.common_anomalies = standing.common_anomalies;
         self.events = standing.sequence.get();
         self.is_within_transaction = standing.is_within_transaction;
-        self.outputs.begin_behind(standing.outputs.unwrap_or_default());
+        self.outputs.begin_behind(standing.outputs.unwrap_or_default(), standing.refused);
         self.is_live |= standing.highest_time >= self.from;
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! | offset | bytes | content |
 //! |---|---|---|
 //! | 0 | 8 | `TCKENGIN` |
-//! | 8 | 4 | version 2 |
+//! | 8 | 4 | version 3 |
 //! | 12 | 4 | flags: 1 = a venue's transaction is open, 2 = with the state of a strategy, 4 = with the number of its outputs |
 //! | 16 | 8 | sequence of the last event in it |
 //! | 24 | 8 | highest exchange time of all events in it |
@@ -11,6 +11,7 @@
 //! | 48 | 48 | anomalies by events for all instruments, by kind |
 //! | 96, 104, 112 | 8 each | bytes of the strategy's state, the chains and the books, which follow in this order |
 //! | 120 | 8 | number of the strategy's last output; in version 1 there was none, and what follows stood here |
+//! | 128 | 8 | intents refused behind that output; in version 2 there was none, and what follows stood here |
 //!
 //! Errors count bytes from the start of the checkpoint's file, where this begins at byte 128.
 //!
@@ -23,13 +24,17 @@ use tickcore_book::{
 /// Where in the checkpoint's file this begins.
 const STATE_OFFSET: usize = tickcore_journal::CHECKPOINT_STATE_OFFSET;
 const MAGIC: [u8; 8] = *b"TCKENGIN";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// Without what was refused; still read.
+const VERSION_WITHOUT_REFUSALS: u32 = 2;
 /// Without outputs; still read.
 const VERSION_MIN: u32 = 1;
 const TRANSACTION_OPEN: u32 = 1;
 const WITH_STRATEGY: u32 = 2;
 const WITH_OUTPUTS: u32 = 4;
-const HEADER_BYTES: usize = 128;
+const HEADER_BYTES: usize = 136;
+/// Of version 2.
+const HEADER_BYTES_WITHOUT_REFUSALS: usize = 128;
 /// Of version 1.
 const HEADER_BYTES_MIN: usize = 120;
 
@@ -75,6 +80,8 @@ pub(crate) struct Standing {
     pub(crate) is_within_transaction: bool,
     /// The last output of the strategy, where it was there to send them.
     pub(crate) outputs: Option<Sequence>,
+    /// Intents of the strategy that were refused behind it.
+    pub(crate) refused: u64,
 }
 
 /// The state of a session, its headers looked at and the books not yet.
@@ -106,7 +113,7 @@ pub(crate) fn encode(
     bytes.extend_from_slice(&flags.to_le_bytes());
     let mut words = vec![standing.sequence.get(), standing.highest_time.get(), standing.crossed, standing.locked];
     words.extend(Anomaly::ALL.map(|anomaly| standing.common_anomalies.of(anomaly)));
-    words.extend([0, 0, 0, standing.outputs.unwrap_or_default().get()]);
+    words.extend([0, 0, 0, standing.outputs.unwrap_or_default().get(), standing.refused]);
     words.iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
     let mut start = bytes.len();
     let mut put_length = |bytes: &mut Vec<u8>, place: usize| {
@@ -136,12 +143,18 @@ impl<'b> SessionState<'b> {
         }
         let (header_bytes, known_flags) = match half(8) {
             VERSION_MIN => (HEADER_BYTES_MIN, TRANSACTION_OPEN | WITH_STRATEGY),
+            VERSION_WITHOUT_REFUSALS => {
+                (HEADER_BYTES_WITHOUT_REFUSALS, TRANSACTION_OPEN | WITH_STRATEGY | WITH_OUTPUTS)
+            }
             VERSION => (HEADER_BYTES, TRANSACTION_OPEN | WITH_STRATEGY | WITH_OUTPUTS),
             found => return Err(SessionStateError::Version { found }),
         };
         let Some((whole_header, rest)) = bytes.split_at_checked(header_bytes) else { return Err(too_short) };
-        let behind_lengths =
-            whole_header[HEADER_BYTES_MIN..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let word_behind = |offset: usize| {
+            let bytes = whole_header.get(offset..).and_then(|bytes| bytes.first_chunk());
+            bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+        };
+        let [output_number, refused] = [HEADER_BYTES_MIN, HEADER_BYTES_WITHOUT_REFUSALS].map(word_behind);
         let flags = half(12);
         let invalid =
             |offset, what| SessionStateError::Invalid { offset: STATE_OFFSET + offset, what, found: word(offset) };
@@ -168,9 +181,9 @@ impl<'b> SessionState<'b> {
         let (books, behind) = split(rest, 112, "length of books")?;
         let has_strategy = flags & WITH_STRATEGY != 0;
         let has_outputs = flags & WITH_OUTPUTS != 0;
-        if !has_outputs && behind_lengths != 0 {
+        if !has_outputs && output_number != 0 {
             let offset = STATE_OFFSET + 120;
-            return Err(SessionStateError::Invalid { offset, what: "number of outputs", found: behind_lengths });
+            return Err(SessionStateError::Invalid { offset, what: "number of outputs", found: output_number });
         }
         if !behind.is_empty() || (!has_strategy && !strategy.is_empty()) {
             return Err(invalid(if has_strategy { 112 } else { 96 }, "length"));
@@ -184,7 +197,8 @@ impl<'b> SessionState<'b> {
                 locked: word(40),
                 common_anomalies,
                 is_within_transaction: flags & TRANSACTION_OPEN != 0,
-                outputs: has_outputs.then_some(Sequence(behind_lengths)),
+                outputs: has_outputs.then_some(Sequence(output_number)),
+                refused,
             },
             strategy: has_strategy.then_some(strategy),
             chains,
@@ -237,8 +251,9 @@ mod tests {
             common_anomalies,
             is_within_transaction: true,
             outputs: None,
+            refused: 0,
         };
-        for standing in [standing, Standing { outputs: Some(Sequence(5)), ..standing }] {
+        for standing in [standing, Standing { outputs: Some(Sequence(5)), refused: 4, ..standing }] {
             check_all(&standing);
         }
     }
@@ -258,10 +273,16 @@ mod tests {
         }
     }
 
-    /// Version 1 ended where the number of outputs stands now.
+    /// Version 1 ended where the number of outputs stands now, version 2 behind that.
     #[test]
-    fn version_1_is_read() {
-        let standing = Standing { sequence: Sequence(9), ..Standing::default() };
+    fn versions_1_and_2_are_read() {
+        let standing = Standing { sequence: Sequence(9), outputs: Some(Sequence(7)), ..Standing::default() };
+        let mut second = bytes(&standing, Some(b"theirs"));
+        second.drain(HEADER_BYTES_WITHOUT_REFUSALS..HEADER_BYTES);
+        second[8] = 2;
+        let read = SessionState::read(&second).expect("whole");
+        assert_eq!((read.standing, read.strategy), (standing, Some(&b"theirs"[..])));
+        let standing = Standing { outputs: None, ..standing };
         let mut bytes = bytes(&standing, Some(b"theirs"));
         bytes.drain(HEADER_BYTES_MIN..HEADER_BYTES);
         bytes[8] = 1;

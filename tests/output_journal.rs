@@ -3,19 +3,21 @@
 
 mod common;
 
+use common::command::{Finish, journal};
 use common::day::generated;
+use common::halting::Halting;
 use common::journal::journaled;
 use common::trader::{Gateway, Outputs, Trader};
+use core::num::NonZeroU64;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 use tempfile::tempdir;
-use tickcore::OnFailure;
-use tickcore::book::{Bbo, Capacity, Event, InstrumentId, OrderId, Sequence};
+use tickcore::book::{Bbo, Capacity, Event, InstrumentId, OrderId, Sequence, Side};
 use tickcore::checkpoint::make;
-use tickcore::engine::{self, Config, EngineError};
+use tickcore::engine::{self, Config, EngineError, Progress};
 use tickcore::feed::source::{ItchBytes, ItchOptions, Source};
 use tickcore::inputs::Inputs;
 use tickcore::journal::{Capacities, Reader, Retention, Stream, info, verify};
@@ -24,12 +26,16 @@ use tickcore::output_check::{OutputCheck, OutputCheckOutcome, OutputDifference};
 use tickcore::outputs::{Intent, OutputConfig, cause_of};
 use tickcore::pace::Pace;
 use tickcore::pin::{Cores, allowed_cores, pin_to};
-use tickcore::shards::ShardMap;
+use tickcore::shards::{Shard, ShardMap};
 use tickcore::strategy::{Context, NoStrategy, Strategy};
 use tickcore::topology::Topology;
+use tickcore::{LoadedCheckpoint, OnFailure};
 
 /// Where the price ends in a message that adds an order.
 const ADD_ORDER_PRICE_LAST: usize = 35;
+/// Where in a segment its header says how many cores recorded outputs, and where its checksum stands.
+const OUTPUT_CORES: usize = 1680;
+const SEGMENT_CHECKSUM: usize = 4088;
 const CAPACITY: Capacity = Capacity { instruments_max: 2_000, orders_max: 200_000, levels_max: 200_000 };
 
 fn config(topology: Topology, cores: u32) -> Config {
@@ -218,6 +224,7 @@ fn a_resumed_run_sends_and_records_nothing_twice() {
 fn a_strategy_that_sent_something_else_does_not_go_on() {
     let scratch = tempdir().unwrap();
     let day = generated(60_000, 100, 9);
+    let (whole, _) = run_day(config(Topology::Inline, 1), &day, Trader::default());
     for (topology, has_checkpoint) in
         [(Topology::Inline, false), (Topology::Inline, true), (Topology::Pipelined, false), (Topology::Pipelined, true)]
     {
@@ -247,19 +254,107 @@ fn a_strategy_that_sent_something_else_does_not_go_on() {
             assert!(told.contains("does not belong to this strategy") && told.contains(&number), "{told}");
             assert_eq!(recorded(&directory, 0), before, "nothing was recorded");
         }
-        // It sends less than it did, and only the end shows it.
-        let fewer = Trader { leaves_out: Some(last), ..Trader::default() };
-        let outcome = run(&at(), day_of(&day[..day.len() / 2]), fewer).unwrap();
-        let told = outcome.journal.as_ref().and_then(|journal| journal.error.clone()).unwrap_or_default();
-        assert!(!outcome.is_good() && told.contains(&format!("output {last} of book core 0")), "{told}");
+        // It sends less than it did, which is known long before it would send again, or before its end.
+        let last_cause = cause_of(&before[last as usize - 1].1);
+        let silent = Trader { stops_at: Some(last), ..Trader::default() };
+        let told = match run(&at(), day_of(&day), silent) {
+            Err(error) => error.to_string(),
+            Ok(outcome) => {
+                assert!(!outcome.is_good() && outcome.events < whole.events * 3 / 4, "{}", outcome.events);
+                outcome.journal.unwrap().error.unwrap()
+            }
+        };
+        assert!(told.contains(&format!("output {last} of book core 0, at event {last_cause}")), "{told}");
+        assert_eq!(recorded(&directory, 0), before, "nothing was recorded");
         // The right one goes on.
         run_day(at(), &day, Trader::default());
     }
-    // Outputs of more cores than the run has.
-    let directory = scratch.path().join("sharded");
-    run_day(recording(config(Topology::Sharded, 3), &directory), &day[..day.len() / 2], Trader::default());
-    let error = run(&recording(config(Topology::Inline, 1), &directory), day_of(&day), Trader::default()).unwrap_err();
-    assert!(error.to_string().contains("outputs of 3 book cores"), "{error}");
+}
+
+/// Sends on the first of several book cores alone.
+#[derive(Clone, Copy, Debug, Default)]
+struct OnFirst {
+    core: u32,
+    trader: Trader,
+}
+
+impl Strategy for OnFirst {
+    fn on_bbo(&mut self, context: &mut Context<'_, '_>, instrument: InstrumentId, bbo: &Bbo, event: &Event) {
+        if self.core == 0 {
+            self.trader.on_bbo(context, instrument, bbo, event);
+        }
+    }
+}
+
+/// CRC-64/NVME, bit by bit.
+fn crc(start: u64, bytes: &[u8]) -> u64 {
+    let fold = |state: u64, &byte: &u8| {
+        let shift = |state: u64, _| (state >> 1) ^ if state & 1 == 1 { 0x9A6C_9329_AC4B_C9B5 } else { 0 };
+        (0..8).fold(state ^ u64::from(byte), shift)
+    };
+    !bytes.iter().fold(start, fold)
+}
+
+/// How many book cores recorded outputs is in the journal, though only the first of them sent any: on another number it is not
+/// resumed, and its outputs are not compared.
+#[test]
+fn outputs_of_another_number_of_cores_are_told_at_the_start() {
+    let scratch = tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    let day = generated(60_000, 100, 9);
+    let run_on = |cores, directory: &Path, is_checked, monitor: &mut dyn FnMut(Progress)| {
+        let topology = if cores == 1 { Topology::Inline } else { Topology::Sharded };
+        let make = |shard: Shard| OnFirst { core: shard.number, ..OnFirst::default() };
+        let config = config(topology, cores);
+        let monitor = |progress| {
+            monitor(progress);
+            ControlFlow::Continue(())
+        };
+        if is_checked {
+            let config = Config { output_check: Some(OutputCheck::load(directory).unwrap()), ..config };
+            let inputs = Inputs::open(&[directory.to_owned()], None).unwrap();
+            return engine::run_sharded(&config, inputs, make, monitor).map(|outcome| outcome.output_check);
+        }
+        let half = day_of(&day[..day.len() / 2]);
+        engine::run_sharded(&recording(config, directory), half, make, monitor).map(|outcome| {
+            assert!(outcome.is_good(), "{:?}", outcome.journal);
+            None
+        })
+    };
+    run_on(3, &directory, false, &mut |_| ()).unwrap();
+    let found = info(&directory).unwrap();
+    assert_eq!((found.output_cores, found.last_outputs.len()), (Some(3), 1));
+    assert_eq!(journal("info", &directory).arg("--json").succeed().json()["output_cores"], 3);
+    assert!(run_on(3, &directory, true, &mut |_| ()).unwrap().unwrap().is_same());
+    for cores in [1, 2, 4] {
+        let error = run_on(cores, &directory, false, &mut |_| ()).unwrap_err().to_string();
+        assert!(error.contains(&format!("outputs of 3 book cores and the run has {cores}")), "{error}");
+        let mut told = Vec::new();
+        let outcome = run_on(cores, &directory, true, &mut |progress| {
+            if let Progress::Notice { text } = progress {
+                told.push(text);
+            }
+        });
+        assert_eq!(outcome.unwrap(), Some(OutputCheckOutcome::OtherCores { recorded: 3, cores }));
+        assert!(told.iter().any(|text| text.contains("are of 3 book cores and the run has")), "{told:?}");
+    }
+    // Without outputs it goes on, and stays what it was.
+    let plain = Config { outputs: None, ..config(Topology::Inline, 1) };
+    run_day(recording(plain, &directory), &day[..day.len() / 2], Trader::default());
+    assert_eq!(info(&directory).unwrap().output_cores, Some(3));
+    run_on(3, &directory, false, &mut |_| ()).unwrap();
+    // The negative control: a journal that does not say it is compared on one core, and differs.
+    let unknown = scratch.path().join("unknown");
+    fs::create_dir(&unknown).unwrap();
+    for file in info(&directory).unwrap().segments.iter().map(|segment| &segment.file) {
+        let mut bytes = fs::read(directory.join(file)).unwrap();
+        bytes[OUTPUT_CORES] = 0;
+        let sum = crc(crc(u64::MAX, &[&bytes[16..32], &bytes[32..48]].concat()), &bytes[..SEGMENT_CHECKSUM]);
+        bytes[SEGMENT_CHECKSUM..SEGMENT_CHECKSUM + 8].copy_from_slice(&sum.to_le_bytes());
+        fs::write(unknown.join(file), bytes).unwrap();
+    }
+    let found = run_on(1, &unknown, true, &mut |_| ()).unwrap().unwrap();
+    assert!(matches!(found, OutputCheckOutcome::Compared { difference: Some(_), .. }), "{found:?}");
 }
 
 /// What an earlier run sent and did not record is recorded when the journal is resumed, and shown to nobody.
@@ -340,17 +435,18 @@ fn outputs_of_another_input_are_not_recorded() {
     }
 }
 
-/// Sends its first fifty intents and no more.
+/// Sends fifty intents in the morning and no more.
 #[derive(Clone, Copy, Debug, Default)]
 struct Early {
-    sent: u64,
+    changes: u64,
 }
 
 impl Strategy for Early {
     fn on_bbo(&mut self, context: &mut Context<'_, '_>, instrument: InstrumentId, _: &Bbo, _: &Event) {
-        if self.sent < 50 {
-            self.sent += 1;
-            context.send(&Intent { instrument, id: OrderId(self.sent), ..Intent::default() }).unwrap();
+        self.changes += 1;
+        let id = self.changes / 40;
+        if self.changes.is_multiple_of(40) && id <= 50 {
+            context.send(&Intent { instrument, id: OrderId(id), ..Intent::default() }).unwrap();
         }
     }
 
@@ -372,10 +468,11 @@ fn released_outputs_keep_their_numbers_in_a_comparison() {
         options.retention = Retention { segments_max: Some(2), ..Retention::default() };
         let outcome = engine::run(&config, day_of(part), Early::default()).unwrap();
         assert!(outcome.is_good(), "{:?}", outcome.journal);
+        outcome.events
     };
     run_part(&day[..day.len() / 8]);
     make(&directory, NoStrategy, |_, _| ()).unwrap();
-    run_part(&day);
+    let events = run_part(&day);
     assert!(info(&directory).unwrap().streams.iter().all(|found| found.stream == Stream::INPUTS), "all were released");
     let check = OutputCheck::load(&directory).unwrap();
     assert_eq!((check.cores(), check.outputs()), (1, 0));
@@ -386,24 +483,9 @@ fn released_outputs_keep_their_numbers_in_a_comparison() {
     );
     let same = OutputCheckOutcome::Compared { same: 0, behind: 0, difference: None };
     assert_eq!(outcome.unwrap().output_check, Some(same), "they lie before what is there");
-}
-
-/// A run with refusals says at its end that it cannot be resumed with its outputs, and so does the run that resumes it.
-#[test]
-fn refused_intents_are_told_of() {
-    let scratch = tempdir().unwrap();
-    let day = generated(60_000, 100, 9);
-    let directory = scratch.path().join("journal");
-    let gateway = Gateway::default();
-    let crowded = Config { outputs: Some(gateway.config(64)), ..config(Topology::Inline, 1) };
-    let half = day_of(&day[..day.len() / 2]);
-    let first = run(&recording(crowded, &directory), half, Trader::default()).unwrap();
-    assert!(first.is_good() && first.outputs[0].refused > 0, "{:?}", first.outputs);
-    let warnings = first.journal.unwrap().warnings;
-    assert!(warnings.iter().any(|warning| warning.contains("intents were refused")), "{warnings:?}");
-    let plain = Config { outputs: None, ..config(Topology::Inline, 1) };
-    let (second, _) = run_day(recording(plain, &directory), &day, Trader::default());
-    assert_eq!(second.journal.unwrap().warnings, [""; 0], "without outputs it goes on");
+    // And in a run that resumes: it has sent them all, though nothing says when it was to.
+    assert_eq!(run_part(&day), events);
+    assert_eq!(info(&directory).unwrap().last_outputs, [(Stream::outputs_of(0), Sequence(50))]);
 }
 
 /// A journal that failed holds up no output: a ring of few lines would be full soon.
@@ -439,7 +521,7 @@ fn a_journal_that_fails_lets_go_of_the_output_rings() {
     assert_eq!(recorded, sent[0][..recorded.len()], "what was recorded is a beginning");
 }
 
-/// A checkpoint that was made without the strategy says nothing of its outputs, or the wrong thing.
+/// A checkpoint that was made without the strategy says nothing of its outputs.
 #[test]
 fn a_checkpoint_that_does_not_know_the_outputs_is_passed_over() {
     let scratch = tempdir().unwrap();
@@ -451,5 +533,91 @@ fn a_checkpoint_that_does_not_know_the_outputs_is_passed_over() {
     let (outcome, _) = run_day(at(), &day, Trader::default());
     assert_eq!(outcome.journal.unwrap().checkpoint_sequence, None);
     let notices = &outcome.machine.notices;
-    assert!(notices.iter().any(|notice| notice.contains("its strategy had sent 0 outputs")), "{notices:?}");
+    assert!(
+        notices.iter().any(|notice| notice.contains("how many outputs there were up to it is not known")),
+        "{notices:?}"
+    );
+}
+
+/// Sends what follows from one change alone, so it has nothing to save.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stateless;
+
+impl Strategy for Stateless {
+    fn on_bbo(&mut self, context: &mut Context<'_, '_>, instrument: InstrumentId, bbo: &Bbo, _: &Event) {
+        let quantity = bbo.side(Side::Bid).map(|bid| bid.quantity).unwrap_or_default();
+        if quantity.get().is_multiple_of(3) {
+            context.send(&Intent { instrument, quantity, ..Intent::default() }).unwrap();
+        }
+    }
+
+    fn save(&self) -> Option<Vec<u8>> {
+        Some(Vec::new())
+    }
+
+    fn twin(&self) -> Option<Self> {
+        Some(Self)
+    }
+}
+
+/// What makes checkpoints beside a run begins with one that knows the outputs, or at the start: those that it makes know them.
+#[test]
+fn a_checkpoint_that_does_not_know_the_outputs_is_no_base() {
+    let scratch = tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    let day = generated(120_000, 100, 9);
+    let run_on = |end: usize, every, waits: &mut (dyn FnMut(u64) -> bool + Send)| {
+        let mut config = recording(config(Topology::Inline, 1), &directory);
+        config.checkpoint_every = NonZeroU64::new(every);
+        config.drain_deadline = Duration::from_secs(60);
+        let options = &mut config.journal.as_mut().unwrap().options;
+        (options.segment_bytes, options.frame_bytes) = (1 << 20, 64 << 10);
+        let outcome = engine::run(&config, Halting::new(day_of(&day[..end]), waits), Stateless).unwrap();
+        assert!(outcome.is_good(), "{:?}", outcome.journal);
+        outcome.journal.unwrap()
+    };
+    run_on(day.len() / 3, 0, &mut |_| false);
+    let made = make(&directory, NoStrategy, |_, _| ()).unwrap();
+    assert!(made.notices.iter().any(|notice| notice.contains("is not known")), "{:?}", made.notices);
+    let newest = || info(&directory).ok().and_then(|info| info.checkpoints.last().copied()).unwrap_or_default();
+    let journal = run_on(day.len(), 1, &mut |messages| messages > 100_000 && newest() == made.sequence);
+    assert_eq!((journal.checkpoint_sequence, journal.notices.len()), (None, 0), "{:?}", journal.notices);
+    assert!(journal.checkpoints_made > 0);
+    let journal = run_on(day.len(), 0, &mut |_| false);
+    assert_eq!(journal.checkpoint_sequence, Some(newest()));
+    assert!(newest() > made.sequence);
+}
+
+/// Behind a checkpoint that does not know how many outputs lie before it nothing is compared, and that is said.
+#[test]
+fn a_replay_behind_a_checkpoint_is_compared_if_that_counts_the_outputs() {
+    let scratch = tempdir().unwrap();
+    let day = generated(60_000, 100, 9);
+    for knows in [true, false] {
+        let directory = scratch.path().join(knows.to_string());
+        let record = |end: usize| {
+            let config = recording(config(Topology::Inline, 1), &directory);
+            engine::run(&config, day_of(&day[..end]), Stateless).unwrap().outputs[0].last.get()
+        };
+        let before = record(day.len() / 2);
+        let made = if knows { make(&directory, Stateless, |_, _| ()) } else { make(&directory, NoStrategy, |_, _| ()) };
+        let made = made.unwrap();
+        let all = record(day.len());
+        assert!(before > 100 && all > before + 100);
+        let start = LoadedCheckpoint::oldest(&directory, CAPACITY).unwrap().0;
+        let output_check = Some(OutputCheck::load(&directory).unwrap());
+        let mut inputs = Inputs::open(std::slice::from_ref(&directory), None).unwrap();
+        inputs.begin_behind(made.sequence).unwrap();
+        let config = Config { start, output_check, ..config(Topology::Inline, 1) };
+        let outcome = engine::run(&config, inputs, Stateless).unwrap();
+        let expected = if knows {
+            OutputCheckOutcome::Compared { same: all - before, behind: 0, difference: None }
+        } else {
+            OutputCheckOutcome::NotCounted { checkpoint: made.sequence }
+        };
+        let found = outcome.output_check.unwrap();
+        assert_eq!((found, found.is_same()), (expected, knows));
+        let told = outcome.machine.notices.iter().any(|notice| notice.contains("are not compared: how many outputs"));
+        assert_eq!(told, !knows, "{:?}", outcome.machine.notices);
+    }
 }

@@ -56,7 +56,9 @@ pub enum Kind {
     InstrumentName = 15,
     /// The venue's sequences from word 2 to word 3 were lost.
     Gap = 16,
-    /// A strategy wants to trade (output stream): own id in word 2, target id in word 3, price, quantity.
+    /// A strategy wants to trade (output stream): own id in word 2, target id in word 3, price, quantity; in the flags how many
+    /// intents of its core were refused since the output before, of which 0x8000 says that they were more than 0x7FFF, and the
+    /// rest then how many of them its own input caused.
     OrderIntent = 17,
     /// The answer to an intent (output stream): own id in word 2, match id in word 3, price, quantity.
     OrderAnswer = 18,
@@ -161,7 +163,8 @@ impl Side {
     }
 }
 
-/// Bits that qualify an event. The low byte has the bits of Databento's DBN at DBN's positions.
+/// Bits that qualify an event. The low byte has the bits of Databento's DBN at DBN's positions. In [`Kind::OrderIntent`] they are
+/// a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct Flags(pub u16);

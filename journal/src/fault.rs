@@ -43,7 +43,7 @@ pub enum Fault {
         /// The length that is stated.
         found: u64,
     },
-    /// A number of a record, segment or epoch that no journal reaches.
+    /// A number of a record, segment or epoch that no journal reaches, or of cores that none has outputs of.
     #[error("the number {found} cannot be")]
     Number {
         /// The number that is stated.

@@ -184,8 +184,10 @@ pub(crate) struct SegmentHeader {
     pub(crate) durable_offset: u64,
     /// Where the outputs of each core take on; 0 before version 3.
     pub(crate) outputs: OutputEnds,
+    /// Cores of the run that first recorded outputs; 0 where that is not known.
+    pub(crate) output_cores: u64,
     /// All 0.
-    pub(crate) reserved: [u64; 301],
+    pub(crate) reserved: [u64; 300],
     pub(crate) header_checksum: u64,
 }
 
@@ -232,6 +234,7 @@ const _: () = {
     assert!(offset_of!(FrameHeader, marks) == 128 && offset_of!(FrameHeader, header_checksum) == 248);
     assert!(size_of::<SegmentHeader>() == 4096 && offset_of!(SegmentHeader, header_checksum) == 4088);
     assert!(offset_of!(SegmentHeader, durable_segment) == 640 && offset_of!(SegmentHeader, outputs) == 656);
+    assert!(offset_of!(SegmentHeader, output_cores) == 1680);
     assert!(size_of::<SegmentFooter>() == 4096 && offset_of!(SegmentFooter, footer_checksum) == 4088);
     assert!(offset_of!(SegmentFooter, outputs) == 136 && offset_of!(SegmentFooter, marks) == 1160);
     assert!(size_of::<LastMarks>() == 1544 && size_of::<OutputEnds>() == 1024);
@@ -419,11 +422,19 @@ impl SegmentHeader {
         }
         check_numbers([header.first_sequence, header.number, header.epoch])?;
         header.outputs.check_numbers()?;
+        if header.output_cores > OUTPUT_STREAMS_MAX as u64 {
+            return Err(Fault::Number { found: header.output_cores });
+        }
         Ok(header)
     }
 
     pub(crate) fn identity(&self) -> SegmentIdentity {
         Checksummed::identity(self)
+    }
+
+    /// Cores of the run that first recorded outputs, where that is known.
+    pub(crate) fn known_output_cores(&self) -> Option<u32> {
+        (self.output_cores > 0).then_some(self.output_cores as u32)
     }
 
     /// The place up to which it says that all was durable.
@@ -572,6 +583,8 @@ mod tests {
         }
         assert!(read_footer(SegmentFooter { last_sequence: u64::MAX, ..footer }).is_err());
         assert!(read_header(SegmentHeader { outputs, ..header }).is_err());
+        assert_eq!(read_header(SegmentHeader { output_cores: 64, ..header }), Ok(()));
+        assert_eq!(read_header(SegmentHeader { output_cores: 65, ..header }), Err(Fault::Number { found: 65 }));
         assert!(read_footer(SegmentFooter { outputs, ..footer }).is_err());
     }
 }

@@ -32,6 +32,10 @@ pub struct Info {
     pub times: Option<(TimestampNs, TimestampNs)>,
     /// What there is of each stream, the inputs first.
     pub streams: Vec<StreamInfo>,
+    /// The last record of each stream of outputs that ever had any, though all of them may have been released.
+    pub last_outputs: Vec<(Stream, Sequence)>,
+    /// Cores of the run that first recorded outputs, whether all of them sent any or not; `None` where that is not known.
+    pub output_cores: Option<u32>,
     /// The last place of each channel that there is a mark of, by channel: enough to resume its feed. Of a segment with marks
     /// of more than 64 channels those that came later are not known.
     pub last_marks: Vec<Mark>,
@@ -93,6 +97,8 @@ fn info_once(directory: &Path) -> Result<Info, OpenError> {
         sequences: None,
         times: None,
         streams: Vec::new(),
+        last_outputs: Vec::new(),
+        output_cores: catalog.segments.last().and_then(|last| last.header.known_output_cores()),
         last_marks: Vec::new(),
         tail: Tail::Sealed,
         damage: None,
@@ -156,6 +162,7 @@ fn info_once(directory: &Path) -> Result<Info, OpenError> {
         info.damage = Some(Damage { file: last.file.clone(), offset: last.length, sequence, fault });
     }
     info.streams = streams(&begin, &end_positions);
+    info.last_outputs = end_positions.outputs.lasts().collect();
     Ok(info)
 }
 

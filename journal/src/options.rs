@@ -129,7 +129,8 @@ pub struct Options {
     /// Writes under way at once, at most [`WRITES_IN_FLIGHT_MAX`]. Default 8.
     pub writes_in_flight: u32,
     /// Cores whose outputs this writer takes, at most [`OUTPUT_STREAMS_MAX`]: those of the cores 0 up to it. Each can have one
-    /// frame of the staging open, beside the inputs' own. Default 0, which costs nothing.
+    /// frame of the staging open, beside the inputs' own. A journal whose outputs begin with this writer says how many they are of.
+    /// Default 0, which costs nothing.
     pub output_streams: u16,
     /// How long a frame that does not fill its first 4096 bytes may wait for more records. Default 0: whenever no write
     /// is under way, what there is is written, which costs 4096 bytes each time. With the portable backend

@@ -33,6 +33,8 @@ pub struct Recovery {
     pub last_sequence: Sequence,
     /// The last record of each stream of outputs that has any. All up to there is durable.
     pub outputs: Vec<(Stream, Sequence)>,
+    /// Cores of the run that first recorded outputs, whether all of them sent any or not; `None` where that is not known.
+    pub output_cores: Option<u32>,
     /// Files of segments that were sealed now.
     pub sealed: Vec<String>,
     /// The torn tail that was cut, if there was one.
@@ -160,6 +162,7 @@ pub(crate) fn recover_locked(medium: &Arc<dyn Medium>) -> Result<(Recovery, Jour
         metadata: Metadata::from_header(&catalog.segments[0].header),
         last_sequence: Sequence(0),
         outputs: Vec::new(),
+        output_cores: None,
         sealed: Vec::new(),
         cut: None,
         removed: catalog.unused.clone(),
@@ -167,6 +170,7 @@ pub(crate) fn recover_locked(medium: &Arc<dyn Medium>) -> Result<(Recovery, Jour
     let (repairs, end) = plan(&catalog, &mut recovery)?;
     recovery.last_sequence = Sequence(end.positions.inputs.next_sequence.wrapping_sub(1));
     recovery.outputs = end.positions.outputs.lasts().collect();
+    recovery.output_cores = end.header.known_output_cores();
     // The last first, each durably: a hole in the numbers would be damage to whoever comes after a crash.
     let mut removed: Vec<&String> = recovery.removed.iter().collect();
     if stands(Defence::LastFileFirst) {

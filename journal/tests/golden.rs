@@ -188,6 +188,38 @@ fn version_2_has_its_bytes_where_the_tables_say() {
     assert_eq!((half(footer, 8), half(footer, 124), word(footer, 128)), (2, 4096, highest(143)));
 }
 
+/// What came into version 3 beside its golden journal, whose headers have 0 there.
+#[test]
+fn headers_say_how_many_cores_recorded_outputs() {
+    assert_eq!(info(golden("v3")).unwrap().output_cores, None);
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    let with = |output_streams| Options { output_streams, ..options() };
+    let stated = |number: u64| {
+        let bytes = std::fs::read(directory.join(format!("segment-00000{number}.tcj"))).unwrap();
+        assert!(bytes[1688..4088].iter().all(|&byte| byte == 0));
+        (word(&bytes, 1680), info(&directory).unwrap().output_cores, recover(&directory).unwrap().output_cores)
+    };
+    let mut writer = Writer::create(&directory, with(0), metadata()).unwrap();
+    common::append(&mut writer, 1);
+    writer.finish().unwrap();
+    assert_eq!(stated(1), (0, None, None));
+    // The first that record any; whoever comes later, with as many or not, changes nothing.
+    for (number, output_streams) in [(2, 3), (3, 0), (4, 5), (5, 3)] {
+        let (mut writer, _) = Writer::resume(&directory, with(output_streams)).unwrap();
+        common::append(&mut writer, 1);
+        writer.finish().unwrap();
+        assert_eq!(stated(number), (3, Some(3), Some(3)));
+    }
+    // Where outputs are there already, nobody knows how many cores they are of.
+    let older = scratch.path().join("older");
+    common::copy(&golden("v3"), &older);
+    let (mut writer, _) = Writer::resume(&older, with(2)).unwrap();
+    append_outputs(&mut writer, 0, 1);
+    writer.finish().unwrap();
+    assert_eq!(info(&older).unwrap().output_cores, None);
+}
+
 #[test]
 fn version_3_is_read() {
     assert_eq!(read_back(&golden("v3")), (193, Tail::Sealed));

@@ -151,6 +151,7 @@ fn info_json(dir: &Path, info: &Info) -> Value {
         "sequences": range(info.sequences, Sequence::get),
         "times": range(info.times, TimestampNs::get),
         "streams": streams_json(&info.streams),
+        "output_cores": info.output_cores,
         "last_marks": info.last_marks.iter().map(|mark| json!({
             "channel": mark.channel,
             "sequence": mark.sequence.get(),
@@ -184,6 +185,7 @@ fn info_text(dir: &Path, info: &Info) -> String {
         let base = TimeBase::of_journal(info.metadata.has_times_since_midnight, Some(first));
         rows.push(row("times", format!("{} to {}", base.format(first), base.format(last))));
     }
+    rows.extend(info.output_cores.map(|cores| row("output cores", cores.to_string())));
     rows.extend(outputs_text(&info.streams));
     for Mark { channel, sequence, venue_sequence, .. } in &info.last_marks {
         rows.push((format!("channel {channel}"), format!("message {venue_sequence} was sequence {sequence}")));

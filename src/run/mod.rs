@@ -358,6 +358,7 @@ impl<'r> Run<'r> {
             every,
             is_sharded: self.seats(Role::Book).count() > 1,
             has_strategy,
+            records_outputs: self.config.outputs.is_some(),
             mark: &self.mark,
             clock: self.clock,
             helpers: &self.plan.helpers,
@@ -406,9 +407,9 @@ impl<'r> Run<'r> {
         let check = self.config.output_check.as_ref().filter(|_| self.restart().recorded.is_empty());
         let output_check = match (check, self.restart().not_counted) {
             (Some(_), Some(checkpoint)) => Some(OutputCheckOutcome::NotCounted { checkpoint }),
-            (check, _) => check.map(|check| check.conclude(&compared, Sequence(events))).transpose()?,
+            (check, _) => check.map(|check| check.conclude(&compared)).transpose()?,
         };
-        let departed = self.departed(&compared, Sequence(events))?;
+        let departed = self.departed(&compared)?;
         let mut live = LiveOutcome { received: feed.arrival_faults, ..LiveOutcome::default() };
         let mut all: Option<BooksOutcome> = None;
         for book in books {
@@ -426,7 +427,7 @@ impl<'r> Run<'r> {
             cores.push(journal.core);
             let mut outcome = journal.outcome.describe();
             outcome.error = outcome.error.or(departed);
-            outcome.warnings.extend(refusals(&outputs));
+            outcome.warnings.extend(unrecorded_refusals(&outputs));
             outcome
         });
         Ok(Outcome {
@@ -453,7 +454,7 @@ impl<'r> Run<'r> {
     }
 
     /// Why the strategies of a run that resumed are not those that sent the recorded outputs, or the input is another one.
-    fn departed(&self, cores: &[Compared], last: Sequence) -> Result<Option<String>, EngineError> {
+    fn departed(&self, cores: &[Compared]) -> Result<Option<String>, EngineError> {
         let Some((dir, recorded)) =
             self.config.journal.as_ref().map(|journal| (&journal.dir, &self.restart().recorded))
         else {
@@ -466,7 +467,9 @@ impl<'r> Run<'r> {
                 None if compared.last.get() < recorded.last() => {
                     let number = compared.last.next();
                     let recorded = recorded_output(dir, core, number)?;
-                    recorded.map(|recorded| (number, cause_of(&recorded))).filter(|(_, cause)| *cause <= last)
+                    recorded
+                        .map(|recorded| (number, cause_of(&recorded)))
+                        .filter(|(_, cause)| *cause <= compared.through)
                 }
                 None => None,
             };
@@ -497,12 +500,11 @@ impl<'r> Run<'r> {
     }
 }
 
-/// What stands in the way of resuming a journal whose run refused intents: that is in no record, so nothing can repeat it.
-fn refusals(outputs: &[CoreOutputs]) -> Option<String> {
-    let refused: u64 = outputs.iter().map(|core| core.refused).sum();
-    (refused > 0).then(|| {
+/// What a run does not know that resumes a journal: which intents were refused behind the last recorded output of a core.
+fn unrecorded_refusals(outputs: &[CoreOutputs]) -> impl Iterator<Item = String> + '_ {
+    outputs.iter().filter(|core| core.refused_last > 0).map(|CoreOutputs { core, last, refused_last, .. }| {
         format!(
-            "{refused} intents were refused, as the output ring was full: a run that resumes this journal sends them again, so it can be resumed without outputs alone; give the ring more lines or a faster reader"
+            "behind output {last} of book core {core} {refused_last} intents were refused, as the output ring was full, and no record says it: a run that resumes this journal takes them for sent, records them and shows them to nobody; give the ring more lines or a faster reader"
         )
     })
 }

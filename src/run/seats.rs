@@ -396,7 +396,7 @@ fn book_end<S: Strategy>(
         ended_at,
         core: core_outcome(seat, meter, delay),
         arrival_faults,
-        compared: core.outputs.compared(),
+        compared: core.outputs.compared(Sequence(core.events)),
         outputs: core.outputs.outcome(seat.thread.shard),
         strategy: core.strategy,
     }

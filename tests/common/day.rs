@@ -37,6 +37,11 @@ impl Dice {
         Self(seed)
     }
 
+    /// Of a seed that another one gave.
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// A number below `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);

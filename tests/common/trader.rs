@@ -18,6 +18,8 @@ pub(crate) struct Trader {
     pub(crate) differs_at: Option<u64>,
     /// The intent that it leaves out.
     pub(crate) leaves_out: Option<u64>,
+    /// The intent that it leaves out with all behind it.
+    pub(crate) stops_at: Option<u64>,
     /// Whether it sends at few changes.
     pub(crate) is_rare: bool,
 }
@@ -30,7 +32,7 @@ impl Strategy for Trader {
             return;
         }
         self.tried += 1;
-        if Some(self.tried) == self.leaves_out {
+        if Some(self.tried) == self.leaves_out || self.stops_at.is_some_and(|number| self.tried >= number) {
             return;
         }
         let side = if self.chain.is_multiple_of(2) { Side::Bid } else { Side::Ask };

@@ -157,6 +157,9 @@ impl Writer {
         let lock = take_lock(medium.as_ref())?;
         let (recovery, end) = recover_locked(medium)?;
         let (number, Positions { inputs, outputs }) = (end.header.number + 1, end.positions);
+        // Outputs that are there already may be of another number.
+        let is_first = outputs.lasts().next().is_none() && end.header.output_cores == 0;
+        let output_cores = if is_first { options.output_streams.into() } else { end.header.output_cores };
         let header = SegmentHeader {
             version: FORMAT_VERSION,
             epoch: end.header.epoch + 1,
@@ -168,6 +171,7 @@ impl Writer {
             durable_segment: Place::start_of(number).segment,
             durable_offset: Place::start_of(number).offset,
             outputs,
+            output_cores,
             ..end.header
         }
         .seal();
@@ -313,7 +317,8 @@ fn first_header(journal: JournalId, options: &Options, metadata: &Metadata) -> S
         write_unit_bytes: WRITE_UNIT_BYTES as u32,
         input_bytes: metadata.input.len() as u32,
         input,
-        reserved: [0; 301],
+        output_cores: options.output_streams.into(),
+        reserved: [0; 300],
         header_checksum: 0,
     }
     .seal()
