@@ -27,7 +27,7 @@ impl Piece {
     }
 }
 
-fn open_direct(path: &Path) -> anyhow::Result<File> {
+pub(super) fn open_direct(path: &Path) -> anyhow::Result<File> {
     let opened =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).custom_flags(O_DIRECT).open(path);
     opened.with_context(|| format!("{}: cannot be opened past the page cache", path.display()))

@@ -2,21 +2,35 @@
 
 use super::disk;
 use super::fio::{self, NoRates, Rates};
+use super::uring::{self, Work};
 use std::ffi::OsStr;
 use std::path::Path;
 
 /// What the disk could do in one round.
 #[derive(Clone, Debug)]
 pub(super) struct Limit {
+    /// The better of the bench's own loops.
     own: Rates,
     fio: Result<Rates, NoRates>,
+    /// Bytes a second written by the own loop that makes new ones, where there is io_uring.
+    write_new: Option<f64>,
 }
 
 impl Limit {
     /// Measures over the file at `path`, which is left there.
     pub(super) fn measure(fio: &OsStr, path: &Path, bytes: u64) -> anyhow::Result<Self> {
-        let own = Rates { write: disk::write_rate(path, bytes)?, read: disk::read_rate(path, bytes)? };
-        Ok(Self { own, fio: fio::rates(fio, path, bytes) })
+        let threads = Rates { write: disk::write_rate(path, bytes)?, read: disk::read_rate(path, bytes)? };
+        // Where it is refused, the threads are what there is.
+        let [write, read, write_new] =
+            [Work::Write, Work::Read, Work::WriteNew].map(|work| uring::rate(path, bytes, work).ok());
+        let better = |threads: f64, ring: Option<f64>| ring.map_or(threads, |ring| ring.max(threads));
+        let own = Rates { write: better(threads.write, write), read: better(threads.read, read) };
+        Ok(Self { own, fio: fio::rates(fio, path, bytes), write_new })
+    }
+
+    /// Bytes a second that can be written of bytes that are new, as those of a journal are.
+    pub(super) fn write_new(&self) -> f64 {
+        self.write_new.unwrap_or_else(|| self.write())
     }
 
     /// Bytes a second, the better of both.
@@ -33,14 +47,14 @@ impl Limit {
 /// A sentence about who found the limits of all rounds.
 pub(super) fn note(limits: &[&Limit]) -> String {
     if limits.iter().all(|limit| limit.fio == Err(NoRates::NotInstalled)) {
-        return "The limit is the bench's own loop, as fio is not installed.".to_owned();
+        return "The limit is the better of the bench's own loops, as fio is not installed.".to_owned();
     }
     let count = |is_fio: fn(&Rates, &Rates) -> bool| {
         limits.iter().filter(|limit| limit.fio.as_ref().is_ok_and(|fio| is_fio(fio, &limit.own))).count()
     };
     let (written, read) = (count(|fio, own| fio.write > own.write), count(|fio, own| fio.read > own.read));
     let mut note = format!(
-        "The limit is the better of fio and the bench's own loop: fio in {written} of {} rounds for writing and in {read} for reading, else the loop.",
+        "The limit is the better of fio and the bench's own loops: fio in {written} of {} rounds for writing and in {read} for reading, else a loop.",
         limits.len()
     );
     let mut faults = limits.iter().filter_map(|limit| match &limit.fio {
@@ -58,7 +72,7 @@ mod tests {
     use super::*;
 
     fn limit(fio: Result<Rates, NoRates>) -> Limit {
-        Limit { own: Rates { write: 1e9, read: 2e9 }, fio }
+        Limit { own: Rates { write: 1e9, read: 2e9 }, fio, write_new: None }
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use tickcore_book::{Event, InstrumentId, Kind, OrderId, Sequence, TimestampNs};
 use tickcore_journal::{Helper, Metadata, Options, Reader, Writer, info};
 
-const SEGMENT_BYTES: u64 = 64 << 20;
+/// Segments where the default ones would be longer than what is written: most of it would be written before it is timed.
+const SHORT_SEGMENT_BYTES: u64 = 64 << 20;
 /// Appends that are timed together.
 const RUN: usize = 64;
 /// Events between two looks at the clock of a paced run.
@@ -29,7 +30,7 @@ pub(super) fn floats() {
 }
 
 /// A writer with a helper beside it, which ends with the writer.
-fn writer(directory: &Path, records: u64, is_prepared: bool) -> anyhow::Result<Writer> {
+fn writer(directory: &Path, records: u64, segment_bytes: u64, is_prepared: bool) -> anyhow::Result<Writer> {
     // Prepared at the engine's rate.
     let (helper, handle) = Helper::new(if is_prepared { 1 << 30 } else { u64::MAX >> 1 }, None);
     std::thread::Builder::new().name("tickcore-prep".to_owned()).spawn(move || {
@@ -37,13 +38,13 @@ fn writer(directory: &Path, records: u64, is_prepared: bool) -> anyhow::Result<W
         floats();
         helper.run();
     })?;
-    let segments = if is_prepared { (records * 66).div_ceil(SEGMENT_BYTES).max(2) } else { 2 };
+    let segments = if is_prepared { (records * 66).div_ceil(segment_bytes).max(2) } else { 2 };
     let options = Options {
         helper: Some(handle),
-        segment_bytes: SEGMENT_BYTES,
+        segment_bytes,
         staging_bytes: 64 << 20,
         prepared_ahead: Duration::from_secs(1),
-        peak_bytes_per_second: segments * SEGMENT_BYTES,
+        peak_bytes_per_second: segments * segment_bytes,
         // As the engine's journal where there is a core for it.
         has_own_core: true,
         ..Options::default()
@@ -65,7 +66,10 @@ pub(super) fn throughput(
     is_prepared: bool,
     backend: &mut String,
 ) -> anyhow::Result<f64> {
-    let mut writer = writer(directory, records, is_prepared)?;
+    let default_bytes = Options::default().segment_bytes;
+    let is_long = is_prepared && records * 64 >= default_bytes;
+    let segment_bytes = if is_long { default_bytes } else { SHORT_SEGMENT_BYTES };
+    let mut writer = writer(directory, records, segment_bytes, is_prepared)?;
     *backend = writer.backend().to_string();
     let start = Instant::now();
     let mut number = 0;
@@ -118,7 +122,7 @@ pub(super) struct AppendCost {
 }
 
 pub(super) fn append_cost(directory: &Path, records: u64) -> anyhow::Result<AppendCost> {
-    let mut writer = writer(directory, records, true)?;
+    let mut writer = writer(directory, records, SHORT_SEGMENT_BYTES, true)?;
     let mut ours = Vec::new();
     let mut empty = Vec::new();
     let mut number = 0;
@@ -159,7 +163,7 @@ pub(super) struct Paced {
 
 pub(super) fn paced(directory: &Path, per_second: u64, milliseconds: u64) -> anyhow::Result<Paced> {
     let records = per_second * milliseconds / 1000;
-    let mut writer = writer(directory, records, true)?;
+    let mut writer = writer(directory, records, SHORT_SEGMENT_BYTES, true)?;
     let due_ns = |number: u64| number * 1_000_000_000 / per_second;
     let mut latencies_ns = Vec::with_capacity(records as usize);
     let (mut number, mut durable) = (0, 0);
