@@ -137,6 +137,8 @@ pub(crate) struct JournalRun<'r> {
     warnings: Vec<Notice>,
     /// The journal failed, and yet its writer can go on: what is in its buffer is still to be written.
     is_writer_sound: bool,
+    /// The journal that was found is damaged or another input's: it is to be left as it was.
+    is_refused: bool,
     /// The journal as it was found, to be compared with the input up to its end.
     found: Option<(JournalReader, Sequence)>,
     compared_events: u64,
@@ -190,6 +192,7 @@ impl<'r> JournalRun<'r> {
             full: FullTime::default(),
             warnings: Vec::with_capacity(WARNINGS_MAX),
             is_writer_sound: true,
+            is_refused: false,
             found,
             compared_events: 0,
             wait: plan.wait,
@@ -220,6 +223,7 @@ impl<'r> JournalRun<'r> {
             return;
         };
         self.is_writer_sound = matches!(error, CarryError::Full { .. });
+        self.is_refused = !error.is_of_the_journal();
         self.has_failed(error.to_string(), error.is_of_the_journal(), control);
         // Nobody waits for this journal any more.
         drop(ring);
@@ -457,7 +461,7 @@ impl<'r> JournalRun<'r> {
         Ok(())
     }
 
-    /// Leaves things as they were found, for a run that never began: a journal that was created for it goes again.
+    /// Leaves things as they were found, for a run that never began: a journal or segment that was begun for it goes again.
     pub(crate) fn discard(self) -> JournalOutcome {
         let outcome = JournalOutcome {
             dir: self.dir.clone(),
@@ -481,19 +485,14 @@ impl<'r> JournalRun<'r> {
             notices: Vec::new(),
         };
         // Its threads end when the writer has gone.
-        let discarded = if self.found.is_none() {
-            self.writer.discard(&self.dir)
-        } else {
-            drop(self.writer);
-            Ok(())
-        };
+        let discarded = self.writer.discard(&self.dir);
         self.helper.map(JoinHandle::join);
         self.disk.join();
         JournalOutcome { error: discarded.err().map(|error| error.to_string()), ..outcome }
     }
 
     /// Makes everything durable and seals the journal. After a failure, or when the run was abandoned, it is left as after
-    /// a crash.
+    /// a crash; one that was refused, as it was found, unless outputs came into it before.
     pub(crate) fn finish(mut self, control: &Control) -> JournalOutcome {
         // The feed no longer waits for this journal.
         self.ring = None;
@@ -501,7 +500,17 @@ impl<'r> JournalRun<'r> {
         self.warn(control);
         let last_outputs = self.outputs.last(&self.writer);
         let Self {
-            dir, mut writer, policy, is_writer_sound, compared_events, mut error, helper, disk, mut probe, ..
+            dir,
+            mut writer,
+            policy,
+            is_writer_sound,
+            is_refused,
+            compared_events,
+            mut error,
+            helper,
+            disk,
+            mut probe,
+            ..
         } = self;
         let mut watermarks = writer.watermarks();
         let last_sequence = Sequence(writer.next_sequence().get() - 1);
@@ -520,6 +529,9 @@ impl<'r> JournalRun<'r> {
                     error = Some(failure.to_string());
                 }
             }
+        } else if is_refused && !control.is_abandoned() {
+            // An empty segment that cannot be removed does no harm, and the run has an error already.
+            let _ = writer.discard(&dir);
         } else {
             drop(writer);
         }

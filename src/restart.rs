@@ -298,7 +298,10 @@ impl Restart {
     ) -> Result<Self, crate::engine::EngineError> {
         let recovery = match recover(dir) {
             Ok(recovery) => recovery,
-            Err(RecoverError::Open(OpenError::NotAJournal { .. })) => return Ok(Self::default()),
+            Err(RecoverError::Open(OpenError::NotAJournal { .. })) => {
+                let notice = format!("--resume: {} holds no journal: a new one is begun in it", dir.display());
+                return Ok(Self { notices: vec![notice], ..Self::default() });
+            }
             Err(error) => return Err(JournalError::from(ResumeError::from(error)).into()),
         };
         let mut checkpoints = Checkpoints::open(dir).map_err(RestartError::from)?;

@@ -4,6 +4,7 @@
 mod common;
 
 use common::command::{Finish, identity, journal, replay_json};
+use common::day::{generated, put};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -67,6 +68,49 @@ fn repair_asks_keeps_what_it_cuts_and_the_rest_is_replayed() {
     let resumed = replay_json(&sample::path()).args(["--resume", "--journal"]).arg(&directory).succeed().json();
     assert_eq!(identity(&resumed), identity(&plain));
     assert_eq!(identity(&replay_json(&directory).succeed().json()), identity(&plain));
+}
+
+/// What cannot be gone on with is left as it is, however often it is tried; only recovery's work on it would stay.
+#[test]
+fn a_resume_that_is_refused_leaves_no_segment_behind() {
+    let (scratch, directory) = journaled();
+    let other = put(scratch.path(), "01312020.itch", &generated(20_000, 20, 8));
+    let name = directory.join("segment-000002.tcj");
+    let sound = files(&directory);
+    let mut bytes = sound["segment-000002.tcj"].clone();
+    let place = bytes.len() / 2;
+    bytes[place] ^= 1;
+    fs::write(&name, &bytes).unwrap();
+    let damaged = files(&directory);
+    let resume = |input: &Path, pace: &[&str], reason| {
+        let mut command = replay_json(input);
+        command.args(["--resume", "--journal"]).arg(&directory).args(pace).fail(1, &[reason]);
+    };
+    // At a pace a helper prepares segments meanwhile.
+    for pace in [&[][..], &[], &["--pace", "10000000"]] {
+        resume(&sample::path(), pace, "damaged");
+        assert!(files(&directory) == damaged, "{:?}", files(&directory).keys());
+    }
+    // Nor does another input's journal grow.
+    fs::write(&name, &sound["segment-000002.tcj"]).unwrap();
+    resume(&other, &[], "does not belong to this input");
+    assert!(files(&directory) == sound, "{:?}", files(&directory).keys());
+}
+
+/// A directory that is not mounted looks like an empty one, so that is said.
+#[test]
+fn a_resume_that_begins_anew_says_so() {
+    let scratch = tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    let notice = format!("--resume: {} holds no journal: a new one is begun in it", directory.display());
+    let mut resume = replay_json(&sample::path());
+    resume.args(["--resume", "--journal"]).arg(&directory);
+    for is_new in [true, false] {
+        let run = resume.succeed();
+        assert_eq!(run.stderr.matches(&notice).count(), usize::from(is_new), "{}", run.stderr);
+        let machine = run.json()["machine"]["notices"].to_string();
+        assert_eq!(machine.contains("a new one is begun in it"), is_new, "{machine}");
+    }
 }
 
 /// What was never durable is for a resume to cut: a repair that has nothing to ask for changes nothing.

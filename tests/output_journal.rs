@@ -13,7 +13,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::tempdir;
 use tickcore::book::{Bbo, Capacity, Event, InstrumentId, OrderId, Sequence, Side};
 use tickcore::checkpoint::make;
@@ -586,6 +586,57 @@ fn a_checkpoint_that_does_not_know_the_outputs_is_no_base() {
     let journal = run_on(day.len(), 0, &mut |_| false);
     assert_eq!(journal.checkpoint_sequence, Some(newest()));
     assert!(newest() > made.sequence);
+}
+
+/// Where checkpoints are made beside a run that records outputs, retention goes by those that count the outputs: segments below others
+/// are what the thread that makes new ones has to begin with.
+#[test]
+fn retention_beside_a_run_goes_by_checkpoints_that_know_the_outputs() {
+    let scratch = tempdir().unwrap();
+    let day = generated(120_000, 100, 9);
+    for knows in [true, false] {
+        let directory = scratch.path().join(knows.to_string());
+        let run_on = |end: usize, every, segments_max, waits: &mut (dyn FnMut(u64) -> bool + Send)| {
+            let mut config = recording(config(Topology::Inline, 1), &directory);
+            config.checkpoint_every = NonZeroU64::new(every);
+            config.drain_deadline = Duration::from_secs(60);
+            let options = &mut config.journal.as_mut().unwrap().options;
+            (options.segment_bytes, options.frame_bytes) = (1 << 20, 64 << 10);
+            options.retention = Retention { segments_max, ..Retention::default() };
+            let outcome = engine::run(&config, Halting::new(day_of(&day[..end]), waits), Stateless).unwrap();
+            assert!(outcome.is_good(), "{:?}", outcome.journal);
+            outcome.journal.unwrap()
+        };
+        let mut made = Vec::new();
+        for third in 1..=2 {
+            run_on(day.len() / 3 * third, 0, None, &mut |_| false);
+            made.push(if knows {
+                make(&directory, Stateless, |_, _| ())
+            } else {
+                make(&directory, NoStrategy, |_, _| ())
+            });
+        }
+        let older = made.remove(0).unwrap().sequence;
+        // Nothing is due, so only what is there already can let segments go: each time that another is sealed. The day stands still now
+        // and then, so that the thread which says how far comes along.
+        let first = || Reader::open(&directory).map_or(Sequence(1), |reader| reader.next_sequence());
+        let (mut halt, mut until) = (85_000, Instant::now());
+        run_on(day.len(), u64::MAX, Some(2), &mut |messages| {
+            if messages >= halt {
+                (halt, until) = (messages + 5_000, Instant::now() + Duration::from_millis(200));
+            }
+            Instant::now() < until
+        });
+        if knows {
+            assert!(first() > Sequence(1) && first() <= older.next(), "begins at {}", first());
+        } else {
+            assert_eq!(first(), Sequence(1));
+            let newest = || info(&directory).ok().and_then(|info| info.checkpoints.last().copied()).unwrap_or_default();
+            let is_old = newest();
+            let journal = run_on(day.len(), 1, Some(2), &mut |messages| messages > 110_000 && newest() == is_old);
+            assert!(journal.checkpoints_made > 0, "{:?}", journal.notices);
+        }
+    }
 }
 
 /// Behind a checkpoint that does not know how many outputs lie before it nothing is compared, and that is said.

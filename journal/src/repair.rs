@@ -11,7 +11,8 @@ use crate::fault::OpenError;
 use crate::format::{BLOCK_BYTES, Seal, SegmentFooter};
 use crate::medium::{Access, DirectoryMedium, Medium, MediumFile};
 use crate::recovery::{RecoverError, Recovery, recover_locked, take_compact_lock, take_lock};
-use crate::walk::{Positions, Verdict, Walk, judge};
+use crate::verify::Progress;
+use crate::walk::{Positions, Step, Verdict, Walk, judge};
 use core::fmt;
 use std::io;
 use std::path::Path;
@@ -64,35 +65,45 @@ struct Planned {
     footer: Option<SegmentFooter>,
 }
 
-/// What a repair of the journal in `directory` would do: nothing, if it is not damaged. Nothing is changed.
+/// What a repair of the journal in `directory` would do: nothing, if it is not damaged. Nothing is changed. `progress` is called
+/// after each frame and each segment.
 ///
 /// # Errors
 /// If there is no journal, nothing of it can be read, or it is being written.
-pub fn plan_repair(directory: impl AsRef<Path>) -> Result<Vec<RepairStep>, RecoverError> {
+pub fn plan_repair(
+    directory: impl AsRef<Path>,
+    progress: impl FnMut(Progress),
+) -> Result<Vec<RepairStep>, RecoverError> {
     let medium = DirectoryMedium::at(directory.as_ref());
     // What is being written looks like anything; and read access does for the rest.
     let _lock = match take_lock(medium.as_ref()) {
         Err(RecoverError::Io { action: "lock", .. }) => None,
         taken => Some(taken?),
     };
-    Ok(plan(&medium)?.into_iter().map(|planned| planned.step).collect())
+    Ok(plan(&medium, progress)?.into_iter().map(|planned| planned.step).collect())
 }
 
-/// Repairs the journal in `directory` as [`plan_repair`] says, and recovers it.
+/// Repairs the journal in `directory` as [`plan_repair`] says, which is looked at once more, with `progress` as there, and recovers it.
 ///
 /// # Errors
 /// If it is being written, if there is no journal, or if files cannot be changed. It may be run again then.
-pub fn repair(directory: impl AsRef<Path>) -> Result<(Vec<RepairStep>, Recovery), RecoverError> {
-    repair_on(&DirectoryMedium::at(directory.as_ref()))
+pub fn repair(
+    directory: impl AsRef<Path>,
+    progress: impl FnMut(Progress),
+) -> Result<(Vec<RepairStep>, Recovery), RecoverError> {
+    repair_on(&DirectoryMedium::at(directory.as_ref()), progress)
 }
 
 /// [`repair`] on any medium.
-pub(crate) fn repair_on(medium: &Arc<dyn Medium>) -> Result<(Vec<RepairStep>, Recovery), RecoverError> {
+pub(crate) fn repair_on(
+    medium: &Arc<dyn Medium>,
+    progress: impl FnMut(Progress),
+) -> Result<(Vec<RepairStep>, Recovery), RecoverError> {
     let _lock = take_lock(medium.as_ref())?;
     let Some(compact_lock) = take_compact_lock(medium.as_ref())? else {
         return Err(RecoverError::Compacting { path: medium.path().to_owned() });
     };
-    let planned = plan(medium)?;
+    let planned = plan(medium, progress)?;
     for Planned { step, footer } in &planned {
         let (RepairStep::PutAside { file } | RepairStep::Seal { file, .. }) = step;
         carry_out(medium.as_ref(), step, footer.as_ref()).map_err(|cause| RecoverError::Io {
@@ -110,7 +121,7 @@ pub(crate) fn repair_on(medium: &Arc<dyn Medium>) -> Result<(Vec<RepairStep>, Re
 /// The steps in the order in which they are done. Segments are sealed first: what shows that their damage is none of a crash
 /// stands in later files, and a repair that had put those aside and died would leave what looks like a torn tail, which
 /// recovery cuts.
-fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
+fn plan(medium: &Arc<dyn Medium>, mut progress: impl FnMut(Progress)) -> Result<Vec<Planned>, RecoverError> {
     let catalog = Catalog::load(medium)?;
     let mut aside: Vec<String> = Vec::new();
     for damage in &catalog.damages {
@@ -126,6 +137,8 @@ fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
     if catalog.segments.is_empty() {
         return Err(OpenError::NotAJournal { path: medium.path().to_owned() }.into());
     }
+    let bytes_total = catalog.segments.iter().map(|segment| segment.length).sum();
+    let mut bytes_before = 0;
     let mut seals = Vec::new();
     let mut positions = catalog.begin();
     let mut full_end = None;
@@ -137,7 +150,15 @@ fn plan(medium: &Arc<dyn Medium>) -> Result<Vec<Planned>, RecoverError> {
         }
         let io_error = |cause| OpenError::Io { path: catalog.path(index), cause };
         let mut walk = Walk::new(catalog.open(index).map_err(io_error)?, *header);
-        let end = walk.walk_to_end().map_err(io_error)?;
+        let end = loop {
+            match walk.step().map_err(io_error)? {
+                Step::Frame => progress(Progress { bytes_done: bytes_before + walk.offset, bytes_total }),
+                Step::Footer(footer) => break Ok(footer),
+                Step::Bad(fault) => break Err(fault),
+            }
+        };
+        bytes_before += segment.length;
+        progress(Progress { bytes_done: bytes_before, bytes_total });
         positions = walk.positions;
         let seal = |seal| walk.tally.footer(header, walk.offset, 0, &walk.positions, seal);
         let sealed = |footer: Option<SegmentFooter>, offset| Planned {

@@ -314,17 +314,13 @@ impl Writer {
                 && writer.sealing.is_none()
                 && writer.change.is_none()
         })?;
-        self.supply.stop();
-        self.drive(|writer| !matches!(writer.spare, Spare::Preparing) && writer.supply.has_no_work())?;
+        self.stop_supply()?;
         let positions = self.placed();
         let segment = &self.segment;
         self.sealing = seal_segment(self.storage.as_mut(), &mut self.pool, segment, &self.index, |offset, length| {
             segment.tally.footer(&segment.header, offset, length, &positions, Seal::Finished)
         });
         self.drive(|writer| writer.sealing.is_none())?;
-        if let Spare::Ready(file) = self.spare {
-            self.storage.close(file);
-        }
         self.remove_prepared();
         match self.failure.take() {
             Some(failure) => Err(failure),
@@ -333,6 +329,12 @@ impl Writer {
                 Ok(self.watermarks())
             }
         }
+    }
+
+    /// Nothing more is prepared, and nobody is at work on it any more.
+    fn stop_supply(&mut self) -> Result<(), WriteError> {
+        self.supply.stop();
+        self.drive(|writer| !matches!(writer.spare, Spare::Preparing) && writer.supply.has_no_work())
     }
 
     /// The last record of the inputs whose write, and every write before it, completed.

@@ -188,12 +188,12 @@ fn a_journal_that_ends_before_its_checkpoint_is_damaged() {
     let refused = recover(torn.path());
     assert!(matches!(refused, Err(RecoverError::Open(OpenError::Damaged(_)))), "{refused:?}");
     assert!(!verify(torn.path(), |_| ()).unwrap().is_intact());
-    let steps = plan_repair(torn.path()).unwrap();
+    let steps = plan_repair(torn.path(), |_| ()).unwrap();
     assert!(steps.contains(&RepairStep::PutAside { file: stored.file.clone() }), "{steps:?}");
-    let (_, recovery) = repair(torn.path()).unwrap();
+    let (_, recovery) = repair(torn.path(), |_| ()).unwrap();
     assert_eq!(recovery.last_sequence, cut);
     assert!(verify(torn.path(), |_| ()).unwrap().is_intact());
-    assert!(checkpoint_files(torn.path()).is_empty() && plan_repair(torn.path()).unwrap().is_empty());
+    assert!(checkpoint_files(torn.path()).is_empty() && plan_repair(torn.path(), |_| ()).unwrap().is_empty());
 }
 
 /// Retention beside a writer that is told how far checkpoints reach, and beside one that finds some.

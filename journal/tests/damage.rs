@@ -365,7 +365,11 @@ fn a_file_of_released_segments_that_does_not_fit_is_named() {
     std::fs::copy(theirs.path().join("released"), ours.path().join("released")).unwrap();
     let is_foreign = |damage: &Damage| damage.file == "released" && matches!(damage.fault, Fault::OtherJournal { .. });
     assert!(faults(ours.path()).iter().any(is_foreign), "{:?}", faults(ours.path()));
-    assert!(Reader::open(ours.path()).is_err() && recover(ours.path()).is_err() && plan_repair(ours.path()).is_err());
+    assert!(
+        Reader::open(ours.path()).is_err()
+            && recover(ours.path()).is_err()
+            && plan_repair(ours.path(), |_| ()).is_err()
+    );
     assert_eq!(segments(ours.path()).len(), 1, "nothing is removed");
 
     let directory = tempfile::tempdir().unwrap();
@@ -382,7 +386,9 @@ fn a_file_of_released_segments_that_does_not_fit_is_named() {
     assert!(matches!(&faults(older.path())[..], [damage] if is_missing(damage)), "{:?}", faults(older.path()));
     let count = segments(older.path()).len();
     assert!(
-        Reader::open(older.path()).is_err() && recover(older.path()).is_err() && plan_repair(older.path()).is_err()
+        Reader::open(older.path()).is_err()
+            && recover(older.path()).is_err()
+            && plan_repair(older.path(), |_| ()).is_err()
     );
     assert_eq!(segments(older.path()).len(), count, "nothing is removed");
 }

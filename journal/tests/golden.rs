@@ -1,12 +1,12 @@
 //! Each format version as it was first written: `golden/v1`, `v2` and `v3` are read for ever, and their bytes are where
-//! the tables say.
+//! the tables say. `v3-refusals` has what came into version 3 later.
 
 mod common;
 
 use common::{append_outputs, event, metadata, options, output, read_back, segments};
 use std::path::{Path, PathBuf};
-use tickcore_book::{EVENT_WORDS, Sequence};
-use tickcore_journal::{FORMAT_VERSION, Options, Reader, Tail, Writer, info, recover, verify};
+use tickcore_book::{EVENT_WORDS, Event, Flags, Kind, Sequence, TimestampNs};
+use tickcore_journal::{FORMAT_VERSION, Options, Reader, Stream, Tail, Writer, info, recover, verify};
 
 fn golden(version: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(version)
@@ -51,9 +51,41 @@ fn regenerate() {
     append_outputs(&mut writer, 0, 1);
     writer.flush().unwrap();
     common::append(&mut writer, 50);
+    finish(writer, &directory);
+}
+
+/// Leaves the segments alone.
+fn finish(writer: Writer, directory: &Path) {
     writer.finish().unwrap();
     std::fs::remove_file(directory.join("lock")).unwrap();
     std::fs::remove_file(directory.join("status")).unwrap();
+}
+
+/// Core, input that caused it, and flags of the outputs in `v3-refusals`: none refused, three, and more than can be counted, of
+/// which two by the input that caused the output. The third core has sent nothing.
+const REFUSALS: [(u16, u64, u16); 4] = [(0, 1, 0), (0, 2, 3), (1, 2, 0), (1, 5, 1 << 15 | 2)];
+
+/// An output as the engine records it.
+fn refused_before((core, cause, flags): (u16, u64, u16)) -> Event {
+    let intent = Event { kind_number: Kind::OrderIntent as u8, ..output(core, cause) };
+    Event { receive_time: TimestampNs(cause), flags: Flags(flags), ..intent }
+}
+
+/// Writes the second golden journal of version 3 anew; only for a new version, as above.
+#[test]
+#[ignore = "writes the golden files"]
+fn regenerate_refusals() {
+    let directory = golden(&format!("v{FORMAT_VERSION}-refusals"));
+    assert!(!directory.exists(), "{directory:?} is there already, and must stay as it is");
+    let small =
+        Options { segment_bytes: 7 * 4096, frame_bytes: 8192, staging_bytes: 64 << 10, output_streams: 3, ..options() };
+    let mut writer = Writer::create(&directory, small, metadata()).unwrap();
+    common::append(&mut writer, 5);
+    writer.flush().unwrap();
+    for output in REFUSALS {
+        writer.append_output(output.0, writer.next_output(output.0), &refused_before(output)).unwrap();
+    }
+    finish(writer, &directory);
 }
 
 #[test]
@@ -218,6 +250,51 @@ fn headers_say_how_many_cores_recorded_outputs() {
     append_outputs(&mut writer, 0, 1);
     writer.finish().unwrap();
     assert_eq!(info(&older).unwrap().output_cores, None);
+}
+
+/// The same and refusals, as they were first written, read with nothing of the product.
+#[test]
+fn cores_and_refusals_have_their_bytes_where_the_tables_say() {
+    assert_eq!(segments(&golden("v3-refusals")), ["segment-000001.tcj"]);
+    let bytes = std::fs::read(golden("v3-refusals").join("segment-000001.tcj")).unwrap();
+    assert_eq!(bytes.len(), 5 * 4096, "header, a frame of the inputs and two of outputs, footer");
+    assert_eq!((half(&bytes, 8), word(&bytes, 1680)), (3, 3), "version, cores");
+    assert!(bytes[1688..4088].iter().all(|&byte| byte == 0));
+    for (core, frame) in (0..).zip(bytes[8192..16384].chunks(4096)) {
+        let expected: Vec<_> = REFUSALS.iter().filter(|output| output.0 == core).collect();
+        assert_eq!((half(frame, 28), half(frame, 20)), (u32::from(core) + 1, expected.len() as u32), "stream, records");
+        for (number, &&(_, cause, flags)) in (1..).zip(&expected) {
+            let record = &frame[256 + 64 * (number - 1)..][..64];
+            assert_eq!((word(record, 0), word(record, 16)), (number as u64, cause), "number, cause");
+            assert_eq!(
+                (record[60], record[62], record[63]),
+                (Kind::OrderIntent as u8, flags as u8, (flags >> 8) as u8)
+            );
+        }
+    }
+}
+
+#[test]
+fn cores_and_refusals_are_read_and_gone_on_with() {
+    let directory = tempfile::tempdir().unwrap();
+    common::copy(&golden("v3-refusals"), directory.path());
+    for (output_streams, inputs) in [(0, 5), (5, 15)] {
+        let info = info(directory.path()).unwrap();
+        assert_eq!((info.output_cores, info.sequences), (Some(3), Some((Sequence(1), Sequence(inputs)))));
+        assert!(verify(directory.path(), |_| ()).unwrap().is_intact());
+        for core in 0..3 {
+            let mut reader = Reader::open_stream(directory.path(), Stream::outputs_of(core)).unwrap();
+            let mut found = Vec::new();
+            while let Some(records) = reader.next_batch().unwrap() {
+                found.extend(records.iter().map(|record| record.event));
+            }
+            let expected: Vec<_> = REFUSALS.into_iter().filter(|output| output.0 == core).map(refused_before).collect();
+            assert_eq!(found, expected);
+        }
+        let (mut writer, _) = Writer::resume(directory.path(), Options { output_streams, ..options() }).unwrap();
+        common::append(&mut writer, 10);
+        writer.finish().unwrap();
+    }
 }
 
 #[test]

@@ -53,6 +53,40 @@ fn a_helper_fills_the_pool_and_leaves_nothing_behind() {
     assert_eq!(*told.lock().unwrap(), names, "each is told of once, in order");
 }
 
+/// A writer that resumed a journal and takes that back leaves it as it was, with whatever prepares segments for it.
+#[test]
+fn a_resumed_writer_that_is_discarded_leaves_the_journal_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let contents = || -> Vec<_> {
+        let read = |name: String| (std::fs::read(directory.path().join(&name)).unwrap(), name);
+        segments(directory.path()).into_iter().map(read).collect()
+    };
+    common::write(directory.path(), options(), 3000);
+    let before = contents();
+    for with_helper in [true, false] {
+        let (thread, handle, _) = helper();
+        let resumed = Options { helper: with_helper.then_some(handle), output_streams: 1, ..options() };
+        let (mut writer, _) = Writer::resume(directory.path(), resumed.clone()).unwrap();
+        assert_eq!(segments(directory.path()).len(), before.len() + 1);
+        writer.poll().unwrap();
+        writer.discard(directory.path()).unwrap();
+        assert!(contents() == before, "{:?}", segments(directory.path()));
+        thread.join().unwrap();
+    }
+    // With a record, of whatever stream and wherever it is by now, it stays.
+    for (count, flushes) in [(1, true), (2, false)] {
+        let (mut writer, _) = Writer::resume(directory.path(), Options { output_streams: 1, ..options() }).unwrap();
+        common::append_outputs(&mut writer, 0, 1);
+        if flushes {
+            writer.flush().unwrap();
+        }
+        writer.discard(directory.path()).unwrap();
+        assert_eq!(segments(directory.path()).len(), before.len() + count);
+    }
+    assert_eq!(read_back(directory.path()).0, 3000);
+    assert!(verify(directory.path(), |_| ()).unwrap().is_intact());
+}
+
 #[test]
 fn retention_lets_the_oldest_go_and_their_files_are_used_again() {
     for with_helper in [true, false] {

@@ -1,4 +1,5 @@
-//! Instruction counts of single actions on warm books: `cargo bench -p tickcore-latency-bench --bench instructions`.
+//! Instruction counts of single actions on warm books, and of sending an intent: `cargo bench -p tickcore-latency-bench --bench
+//! instructions`.
 //!
 //! The bench runs itself under `valgrind --tool=callgrind`, which counts what [`counted_by_callgrind`] and its like
 //! execute, prints the counts beside those of `instructions.json`, and fails when an action takes over 2 % more than is
@@ -15,9 +16,14 @@ use std::hint::black_box;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc;
+use tickcore::engine::{self, Config};
+use tickcore::outputs::{Intent, OutputConfig, OutputHook};
+use tickcore::pin::Cores;
+use tickcore::strategy::{Context as StrategyContext, Strategy};
 use tickcore_book::{Arena, Books, Capacity, Event, InstrumentId, Kind, Price};
 use tickcore_feed::batch::EventBatch;
-use tickcore_feed::source::{ItchBytes, Source};
+use tickcore_feed::source::{ItchBytes, ItchOptions, Source};
 use tickcore_latency_bench::day::Day;
 use tickcore_latency_bench::instructions::{Count, Record, Verdict, per_event, totals};
 use tickcore_latency_bench::warm::{BATCH_EVENTS, FIRST_HASHED_ID, FIRST_ID, Warm, bid, delete, less, replace};
@@ -28,6 +34,11 @@ const CAPACITY: Capacity = Capacity { instruments_max: 1 << 11, orders_max: 1 <<
 
 /// Messages of the day's other half that whole loops are counted on.
 const LOOP_MESSAGES: u64 = 60_000;
+
+/// Messages of a day of its own whose events have a strategy send.
+const SEND_MESSAGES: u64 = 20_000;
+/// Lines of an output ring for all that it sends, and for little of it.
+const SEND_LINES: [usize; 2] = [1 << 16, 1 << 6];
 
 /// Events of a warm action: with one that stays they share a page of ids.
 const WARM_EVENTS: u64 = 200;
@@ -268,6 +279,53 @@ fn counted_by_callgrind_decode(source: &mut ItchBytes<'_>, batch: &mut EventBatc
     }
 }
 
+/// Sends an intent.
+#[inline(never)]
+fn counted_by_callgrind_send(context: &mut StrategyContext<'_, '_>, intent: &Intent) -> bool {
+    black_box(context.send(black_box(intent))).is_ok()
+}
+
+/// Sends an intent at each event; what fills the ring first is not counted.
+struct Sending {
+    uncounted: usize,
+    counted: u64,
+}
+
+impl Strategy for Sending {
+    fn on_event(&mut self, context: &mut StrategyContext<'_, '_>, event: &Event) {
+        let intent = Intent { instrument: event.instrument, price: event.price, ..Intent::default() };
+        if self.uncounted > 0 {
+            self.uncounted -= 1;
+            _ = context.send(&intent);
+        } else {
+            counted_by_callgrind_send(context, &intent);
+            self.counted += 1;
+        }
+    }
+}
+
+/// Has a strategy send into a ring of so many lines that nobody reads. Says how many of its intents were refused, and how many were
+/// counted.
+fn send_all(lines: usize, uncounted: usize) -> anyhow::Result<(u64, u64)> {
+    let day = Day::generate(SEND_MESSAGES, DAY_INSTRUMENTS, 2)?;
+    let (sender, readers) = mpsc::channel();
+    // As long as it is there, the ring is not written over.
+    let on_start = OutputHook::new(move |tap| _ = sender.send(tap.reader()));
+    let config = Config {
+        cores: Cores::Unpinned,
+        oversubscribe: true,
+        capacity: CAPACITY,
+        latency_sample_interval: 0,
+        outputs: Some(OutputConfig { lines, readers_max: 1, on_start }),
+        ..Config::default()
+    };
+    let source = ItchBytes::new(&day.bytes, &ItchOptions::default());
+    let strategy = Sending { uncounted, counted: 0 };
+    let outcome = engine::run(&config, source, strategy)?;
+    readers.try_recv().context("a ring has a reader")?.context("and room for it")?;
+    Ok((outcome.outputs[0].refused, outcome.strategy.counted))
+}
+
 /// Tells callgrind to write down what was counted since the last time.
 #[inline(never)]
 fn written_by_callgrind() {
@@ -317,6 +375,17 @@ fn count_all() -> anyhow::Result<Vec<(&'static str, u64)>> {
     written_by_callgrind();
     done.push(("day_decode", LOOP_MESSAGES));
     ensure!(warm.books.anomalies().total() == 0, "a generated day fits");
+
+    let [wide, narrow] = SEND_LINES;
+    let (refused, sent) = send_all(wide, 1)?;
+    written_by_callgrind();
+    ensure!(refused == 0, "{refused} of {sent} intents were refused");
+    done.push(("send", sent));
+    // The first that is refused is not counted.
+    let (refused, tried) = send_all(narrow, narrow + 1)?;
+    written_by_callgrind();
+    ensure!(refused == tried + 1, "{refused} of {tried} intents were refused");
+    done.push(("send_refused", tried));
     Ok(done)
 }
 

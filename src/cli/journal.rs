@@ -12,8 +12,8 @@ use std::thread;
 use std::time::Duration;
 use tickcore::book::{EVENT_WORDS, Kind, Sequence, TimestampNs};
 use tickcore::journal::{
-    Cut, Damage, Info, Mark, Reader, Record, RepairStep, Seal, Start, Stream, StreamInfo, Tail, VerifyReport, compact,
-    info, plan_repair, repair, verify,
+    Cut, Damage, Info, Mark, Progress, Reader, Record, RepairStep, Seal, Start, Stream, StreamInfo, Tail, VerifyReport,
+    compact, info, plan_repair, repair, verify,
 };
 use tickcore::latency::grouped;
 
@@ -218,8 +218,7 @@ fn info_text(dir: &Path, info: &Info) -> String {
 
 fn print_verify(dir: &Path, is_json: bool) -> Result<ExitCode> {
     let bar = Bar::new(0, Unit::Bytes);
-    let report =
-        verify(dir, |progress| bar.set(progress.bytes_done, progress.bytes_total.max(1), "verifying".to_owned()))?;
+    let report = verify(dir, shown_on(&bar, "verifying"))?;
     bar.finish();
     if is_json {
         writeln!(io::stdout(), "{}", verify_json(dir, &report))?;
@@ -259,6 +258,11 @@ fn print_verify(dir: &Path, is_json: bool) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
+/// Progress of what reads a whole journal.
+fn shown_on(bar: &Bar, doing: &'static str) -> impl Fn(Progress) {
+    move |progress| bar.set(progress.bytes_done, progress.bytes_total.max(1), doing.to_owned())
+}
+
 fn verify_json(dir: &Path, report: &VerifyReport) -> Value {
     json!({
         "dir": dir.display().to_string(),
@@ -279,7 +283,9 @@ fn verify_json(dir: &Path, report: &VerifyReport) -> Value {
 
 /// Says what is to be done, asks, and does it. Without an answer to be had, `--yes` has to be given.
 fn print_repair(dir: &Path, is_agreed: bool, is_json: bool) -> Result<ExitCode> {
-    let steps = plan_repair(dir)?;
+    let bar = Bar::new(0, Unit::Bytes);
+    let steps = plan_repair(dir, shown_on(&bar, "looking for damage"))?;
+    bar.finish();
     let texts = |steps: &[RepairStep]| steps.iter().map(ToString::to_string).collect::<Vec<_>>();
     texts(&steps).iter().for_each(|step| eprintln!("{step}"));
     if !steps.is_empty() && !is_agreed && !is_confirmed()? {
@@ -289,7 +295,9 @@ fn print_repair(dir: &Path, is_agreed: bool, is_json: bool) -> Result<ExitCode> 
     let (steps, last_sequence, cut) = if steps.is_empty() {
         (steps, info(dir)?.sequences.map_or(Sequence(0), |(_, last)| last), None)
     } else {
-        let (steps, recovery) = repair(dir)?;
+        let bar = Bar::new(0, Unit::Bytes);
+        let (steps, recovery) = repair(dir, shown_on(&bar, "repairing"))?;
+        bar.finish();
         (steps, recovery.last_sequence, recovery.cut)
     };
     if is_json {

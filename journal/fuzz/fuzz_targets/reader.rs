@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
     check_streams(path, "as changed");
     let _ = info(path);
     let _ = verify(path, |_| ());
-    let _ = plan_repair(path);
+    let _ = plan_repair(path, |_| ());
     let _ = recover(path);
     check_streams(path, "after recovery");
 });

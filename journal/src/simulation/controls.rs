@@ -207,7 +207,7 @@ fn a_repair_that_dies_leaves_no_torn_tail() {
         file.set_length(SegmentHeader::read(&contents[name]).unwrap().prepared_bytes).unwrap();
         file.sync().unwrap();
         disk.die_after(operations);
-        let is_done = repair_on(&medium).is_ok();
+        let is_done = repair_on(&medium, |_| ()).is_ok();
         disk.state().crash(Death::Process, false);
         let _ = crate::recovery::recover_locked(&medium);
         let holds = |bytes: &Vec<u8>| bytes.get(last.offset..).is_some_and(|rest| rest.starts_with(last.bytes));

@@ -543,7 +543,7 @@ impl Run {
                 let operations = self.random.below(150);
                 self.disk.die_after(operations);
             }
-            let repaired = repair_on(&self.disk.medium());
+            let repaired = repair_on(&self.disk.medium(), |_| ());
             if self.disk.is_dead() {
                 let death = if self.random.chance(60) { Death::Machine } else { Death::Process };
                 self.disk.state().crash(death, false);

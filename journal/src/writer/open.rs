@@ -2,7 +2,8 @@
 
 use super::frames::BUILT_MAX;
 use super::pool::Supply;
-use super::{ActiveSegment, Spare, Writer, WriterStats};
+use super::streams::WriterStream;
+use super::{ActiveSegment, Spare, WriteError, Writer, WriterStats};
 use crate::directory::{Catalog, segment_files};
 use crate::fault::OpenError;
 use crate::format::{
@@ -17,7 +18,7 @@ use crate::memory::Block;
 use crate::options::{Metadata, OptionError, Options, REGISTERED_BYTES_MAX, SyncPolicy, Watermarks};
 use crate::recovery::{RecoverError, Recovery, recover_locked, take_lock};
 use crate::staging::{CONTROL_BLOCKS, Pool};
-use crate::status::STATUS_FILE;
+use crate::status::{STATUS_FILE, WriterState};
 use crate::storage::{Done, FileSlot, OPERATIONS_MAX, Operation, SegmentName, Storage, Token};
 use crate::stream::OutputEnds;
 use crate::walk::{Position, Positions};
@@ -182,15 +183,19 @@ impl Writer {
         Ok((writer, recovery))
     }
 
-    /// Removes a journal that was just created and has no record, so that its directory is as it was. Does nothing once
-    /// there is one.
+    /// Takes back that this writer began, so that its directory is as it was: a journal that was just created is removed, of one
+    /// that was resumed the segment that was begun. What recovery did stays. Does nothing once a record was appended.
     ///
     /// # Errors
     /// If a file cannot be removed.
     pub fn discard(self, directory: impl AsRef<Path>) -> io::Result<()> {
         let directory = directory.as_ref();
-        if self.streams().any(|stream| stream.next_sequence != 1) || self.segment.header.epoch != FIRST_EPOCH {
+        let is_unused = |stream: &WriterStream| stream.last() == stream.durable;
+        if self.stats.frame_count > 0 || !self.streams().all(is_unused) {
             return Ok(());
+        }
+        if self.segment.header.epoch != FIRST_EPOCH {
+            return self.withdraw().map_err(io::Error::other);
         }
         drop(self);
         for file in segment_files(DirectoryMedium::at(directory).as_ref())? {
@@ -198,6 +203,25 @@ impl Writer {
         }
         std::fs::remove_file(directory.join(STATUS_FILE))?;
         std::fs::remove_file(directory.join(LOCK_FILE))
+    }
+
+    /// Removes the segment that was begun, in which there is nothing but its header, and what was prepared behind it. Retention
+    /// leaves the one before.
+    fn withdraw(mut self) -> Result<(), WriteError> {
+        self.stop_supply()?;
+        self.storage.close(self.segment.file);
+        self.remove_prepared();
+        let name = self.segment.name;
+        if let Err(cause) = self.storage.remove(&name) {
+            self.fail("remove", name, 0, cause);
+        }
+        match self.failure.take() {
+            Some(failure) => Err(failure),
+            None => {
+                self.set_state(WriterState::Finished);
+                Ok(())
+            }
+        }
     }
 
     /// A writer that begins with the segment of `header`, which is durable when this returns: so an epoch that has

@@ -391,7 +391,12 @@ impl Writer {
     /// Removes the files that were prepared and not used.
     pub(super) fn remove_prepared(&mut self) {
         let next = self.segment.header.number + 1;
-        let is_spare_there = matches!(self.spare, Spare::Ready(_));
+        let is_spare_there = if let Spare::Ready(file) = self.spare {
+            self.storage.close(file);
+            true
+        } else {
+            false
+        };
         let last = self.supply.ready.max(if is_spare_there { next } else { 0 });
         for number in (next..=last).rev() {
             let name = SegmentName::new(number);
