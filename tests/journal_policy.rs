@@ -161,7 +161,8 @@ fn each_sealed_segment_is_given_to_the_command_once() {
     let command =
         format!(r#"test -s "$1" && echo "$TICKCORE_JOURNAL $1 $TICKCORE_SEGMENT" | tee -a '{}'"#, list.display());
     let mut run = replay_json(&sample::path());
-    run.args(SMALL).args(["--pace", "100000", "--journal-on-seal", &command, "--journal"]).arg(&directory);
+    // Slow enough that the telling keeps up, whatever else the machine does.
+    run.args(SMALL).args(["--pace", "30000", "--journal-on-seal", &command, "--journal"]).arg(&directory);
     let mut run = run.start();
     let told_count = || fs::read_to_string(&list).map_or(0, |lines| lines.lines().count());
     wait_until("five segments that were told of", || told_count() >= 5);
@@ -180,8 +181,9 @@ fn each_sealed_segment_is_given_to_the_command_once() {
     // The resumed run told of the segment that recovery sealed, and of its own; the killed one of its first, in order.
     let (before, after) = told.split_at(told.len() - commands);
     assert!(before.len() >= 5 && expected.iter().zip(before).all(|(one, other)| one == other), "{before:#?}");
-    // Between them those that it had not come to when it was killed: how many, the machine's other work says.
     assert_eq!(after, &expected[all.len() - commands..]);
+    // Between them at most the one that was being told of when it was killed.
+    assert!(before.len() + commands + 1 >= all.len(), "{} and {commands} of {}", before.len(), all.len());
     assert_eq!(json["journal"]["on_seal"]["failed"], 0);
 
     let failing = scratch.path().join("failing");
