@@ -249,7 +249,7 @@ fn pack_segment(medium: &dyn Medium, segment: &Segment, packed_name: &str, level
 /// The first thing that is not the sealed segment of this header and footer.
 fn find_damage(window: Window, segment: &Segment) -> io::Result<Option<Damage>> {
     let mut walk = Walk::new(window, segment.header);
-    let fault = match walk.walk_to_end()? {
+    let fault = match walk.walk_to_end(|_| ())? {
         Ok(footer) if segment.footer == Some(*footer) => return Ok(None),
         Ok(_) => Fault::FooterMismatch,
         Err(fault) => fault,

@@ -244,7 +244,7 @@ fn plan(catalog: &Catalog, recovery: &mut Recovery) -> Result<(Vec<Repair>, Jour
         }
         let io_error = |cause| OpenError::Io { path: catalog.path(index), cause };
         let mut walk = Walk::new(catalog.open(index).map_err(io_error)?, segment.header);
-        let fault = walk.walk_to_end().map_err(io_error)?.err();
+        let fault = walk.walk_to_end(|_| ()).map_err(io_error)?.err();
         end.positions = walk.positions;
         let verdict = match fault {
             None => None,

@@ -12,7 +12,7 @@ use crate::format::{BLOCK_BYTES, Seal, SegmentFooter};
 use crate::medium::{Access, DirectoryMedium, Medium, MediumFile};
 use crate::recovery::{RecoverError, Recovery, recover_locked, take_compact_lock, take_lock};
 use crate::verify::Progress;
-use crate::walk::{Positions, Step, Verdict, Walk, judge};
+use crate::walk::{Positions, Verdict, Walk, judge};
 use core::fmt;
 use std::io;
 use std::path::Path;
@@ -150,15 +150,10 @@ fn plan(medium: &Arc<dyn Medium>, mut progress: impl FnMut(Progress)) -> Result<
         }
         let io_error = |cause| OpenError::Io { path: catalog.path(index), cause };
         let mut walk = Walk::new(catalog.open(index).map_err(io_error)?, *header);
-        let end = loop {
-            match walk.step().map_err(io_error)? {
-                Step::Frame => progress(Progress { bytes_done: bytes_before + walk.offset, bytes_total }),
-                Step::Footer(footer) => break Ok(footer),
-                Step::Bad(fault) => break Err(fault),
-            }
-        };
+        let mut progress = |offset| progress(Progress { bytes_done: bytes_before + offset, bytes_total });
+        let end = walk.walk_to_end(&mut progress).map_err(io_error)?;
+        progress(segment.length);
         bytes_before += segment.length;
-        progress(Progress { bytes_done: bytes_before, bytes_total });
         positions = walk.positions;
         let seal = |seal| walk.tally.footer(header, walk.offset, 0, &walk.positions, seal);
         let sealed = |footer: Option<SegmentFooter>, offset| Planned {

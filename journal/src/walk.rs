@@ -260,11 +260,14 @@ impl Walk {
         Ok(Step::Frame)
     }
 
-    /// Steps over all frames that come here: to the footer, or to what is neither.
-    pub(crate) fn walk_to_end(&mut self) -> io::Result<Result<Box<SegmentFooter>, Fault>> {
+    /// Steps over all frames that come here: to the footer, or to what is neither. `progress` gets the offset behind each frame.
+    pub(crate) fn walk_to_end(
+        &mut self,
+        mut progress: impl FnMut(u64),
+    ) -> io::Result<Result<Box<SegmentFooter>, Fault>> {
         loop {
             match self.step()? {
-                Step::Frame => {}
+                Step::Frame => progress(self.offset),
                 Step::Footer(footer) => return Ok(Ok(footer)),
                 Step::Bad(fault) => return Ok(Err(fault)),
             }

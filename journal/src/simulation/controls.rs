@@ -172,7 +172,7 @@ fn a_checkpoint_tells_that_the_last_segments_are_gone() {
     });
 }
 
-/// A frame in the middle is damaged, a later segment shows that it was durable, and the repair dies after each of its
+/// The first frame of a segment is damaged, a later segment shows that it was durable, and the repair dies after each of its
 /// operations in turn. Whoever recovers then must not take what is there for a torn tail.
 #[test]
 fn a_repair_that_dies_leaves_no_torn_tail() {
