@@ -6,7 +6,7 @@ mod common;
 use common::command::{Finish, journal};
 use common::day::generated;
 use common::halting::Halting;
-use common::journal::journaled;
+use common::journal::recording;
 use common::trader::{Gateway, Outputs, Trader};
 use core::num::NonZeroU64;
 use std::fs;
@@ -20,7 +20,7 @@ use tickcore::checkpoint::make;
 use tickcore::engine::{self, Config, EngineError, Progress};
 use tickcore::feed::source::{ItchBytes, ItchOptions, Source};
 use tickcore::inputs::Inputs;
-use tickcore::journal::{Capacities, Reader, Retention, Stream, info, verify};
+use tickcore::journal::{Reader, Retention, Stream, info, verify};
 use tickcore::outcome::Outcome;
 use tickcore::output_check::{OutputCheck, OutputCheckOutcome, OutputDifference};
 use tickcore::outputs::{Intent, OutputConfig, cause_of};
@@ -49,17 +49,6 @@ fn config(topology: Topology, cores: u32) -> Config {
         outputs: Some(OutputConfig { lines: 1 << 16, ..OutputConfig::default() }),
         ..Config::default()
     }
-}
-
-/// With a journal in `directory`, which is resumed if it is there.
-fn recording(config: Config, directory: &Path) -> Config {
-    let mut config = journaled(config, directory);
-    let journal = config.journal.as_mut().unwrap();
-    let Capacity { instruments_max, orders_max, levels_max } = CAPACITY;
-    let [instruments_max, orders_max, levels_max] = [instruments_max, orders_max, levels_max].map(u64::from);
-    journal.metadata.capacities = Capacities { instruments_max, orders_max, levels_max };
-    journal.resume = directory.exists();
-    config
 }
 
 type Ended<R> = Result<Outcome<R, Vec<Trader>>, EngineError>;

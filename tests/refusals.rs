@@ -4,7 +4,7 @@ mod common;
 
 use common::day::{Dice, generated};
 use common::halting::Halting;
-use common::journal::journaled;
+use common::journal::recording;
 use common::trader::{Gateway, Outputs};
 use core::num::NonZeroU64;
 use std::fs;
@@ -20,7 +20,7 @@ use tickcore::checkpoint::make;
 use tickcore::engine::{self, Config, Progress};
 use tickcore::feed::source::{ItchBytes, ItchOptions, Source};
 use tickcore::inputs::Inputs;
-use tickcore::journal::{Capacities, Reader, Stream, info, verify};
+use tickcore::journal::{Reader, Stream, info, verify};
 use tickcore::outcome::Outcome;
 use tickcore::output_check::{OutputCheck, OutputCheckOutcome};
 use tickcore::outputs::{Intent, OutputConfig, OutputHook, Unsent, cause_of};
@@ -114,14 +114,10 @@ fn config(topology: Topology, cores: u32) -> Config {
 }
 
 /// With a journal of small segments in `directory`, which is resumed if it is there.
-fn recording(config: Config, directory: &Path) -> Config {
-    let mut config = journaled(config, directory);
+fn recording_small(config: Config, directory: &Path) -> Config {
+    let mut config = recording(config, directory);
     let journal = config.journal.as_mut().unwrap();
-    let Capacity { instruments_max, orders_max, levels_max } = CAPACITY;
-    let [instruments_max, orders_max, levels_max] = [instruments_max, orders_max, levels_max].map(u64::from);
-    journal.metadata.capacities = Capacities { instruments_max, orders_max, levels_max };
     (journal.options.segment_bytes, journal.options.frame_bytes) = (1 << 20, 16 << 10);
-    journal.resume = directory.exists();
     config
 }
 
@@ -252,7 +248,7 @@ fn a_strategy_that_acts_on_refusals_is_repeated() {
             let known_outputs = found.map(|found| found.last_outputs).unwrap_or_default();
             let part_of_day = day_of(&day[..end as usize]);
             let (outcome, seen) =
-                run_stalled(recording(config.clone(), &directory), part_of_day, &mut manner, &mut Vec::new());
+                run_stalled(recording_small(config.clone(), &directory), part_of_day, &mut manner, &mut Vec::new());
             let what = format!("round {round} part {part}, {topology}");
             from_checkpoint += u32::from(outcome.journal.unwrap().checkpoint_sequence.is_some());
             for (core, seen) in (0..cores).zip(&seen) {
@@ -314,7 +310,7 @@ fn what_was_refused_behind_the_last_output_counts_as_sent() {
         let run_part = |lines, end| {
             let gateway = Gateway::default();
             let outputs = Some(gateway.config(lines));
-            let config = recording(Config { outputs, ..config.clone() }, &directory);
+            let config = recording_small(Config { outputs, ..config.clone() }, &directory);
             let outcome = run(&config, day_of(&day[..end]), Reactive::default());
             (outcome, gateway.outputs().remove(0))
         };
@@ -375,7 +371,7 @@ fn run_checkpointed(
         }
         Instant::now() < until
     });
-    let (outcome, _) = run_stalled(recording(config, directory), source, manner, told);
+    let (outcome, _) = run_stalled(recording_small(config, directory), source, manner, told);
     outcome.journal.unwrap().checkpoints_made
 }
 
@@ -399,7 +395,7 @@ fn checkpoints_beside_a_run_repeat_its_refusals() {
     eprintln!("{made} checkpoints, {refused} refused before {newest}");
     assert!(refused > 100);
     let wide = Config { outputs: Some(OutputConfig::default()), pace: Pace::Max, ..config(Topology::Inline, 1) };
-    let second = run(&recording(wide, &directory), day_of(&day), Reactive::default());
+    let second = run(&recording_small(wide, &directory), day_of(&day), Reactive::default());
     assert_eq!(second.journal.unwrap().checkpoint_sequence, Some(newest));
     // It is what it is from the start on, all refusals included.
     let (found, strategies) = replayed(&directory, &config(Topology::Inline, 1), Reactive::default());

@@ -5,10 +5,11 @@ mod common;
 
 use common::command::{Finish, identity, replay_json, tickcore};
 use common::day::{generated, put};
+use common::halting::Halting;
 use core::num::NonZeroU64;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use tempfile::tempdir;
 use tickcore::book::{
@@ -91,40 +92,7 @@ fn results<R, S>(outcome: &Outcome<R, S>) -> (u64, String) {
     (outcome.events, format!("{:?}", outcome.books))
 }
 
-/// Waits for the first checkpoint at a third of its messages, and for the second at two thirds.
-struct Halting {
-    inner: Inputs,
-    directory: PathBuf,
-    seen: BTreeSet<PathBuf>,
-}
-
 const MESSAGES: u64 = 600_000;
-
-impl Halting {
-    fn is_waiting(&mut self) -> bool {
-        if self.inner.total_counts().messages < MESSAGES / 3 * (self.seen.len() as u64 + 1) || self.seen.len() == 2 {
-            return false;
-        }
-        let files = std::fs::read_dir(&self.directory).unwrap().map(|entry| entry.unwrap().path());
-        self.seen.extend(files.filter(|file| file.extension().is_some_and(|extension| extension == "tck")));
-        std::thread::sleep(Duration::from_millis(1));
-        true
-    }
-}
-
-impl Source for Halting {
-    fn fill(&mut self, batch: &mut EventBatch, max_messages: usize) -> Result<Filled, SourceError> {
-        if self.is_waiting() { Ok(Filled::Pending) } else { self.inner.fill(batch, max_messages) }
-    }
-
-    fn next_time(&mut self) -> Result<Option<TimestampNs>, SourceError> {
-        self.inner.next_time()
-    }
-
-    fn counts(&self) -> &Counts {
-        self.inner.counts()
-    }
-}
 
 #[test]
 fn a_strategy_goes_on_from_its_state_or_from_the_start() {
@@ -184,8 +152,17 @@ fn checkpoints_are_made_beside_a_run_and_retention_lets_go_below_them() {
         drain_deadline: Duration::from_secs(60),
         ..config(&directory, false, small.clone())
     };
-    let halting = Halting { inner: source(&input), directory: directory.clone(), seen: BTreeSet::new() };
-    let run = engine::run(&checkpointed, halting, strategy).unwrap();
+    // The first checkpoint is waited for at a third of the messages, and the second at two thirds.
+    let mut seen = BTreeSet::new();
+    let waits = |messages| {
+        if messages < MESSAGES / 3 * (seen.len() as u64 + 1) || seen.len() == 2 {
+            return false;
+        }
+        let files = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
+        seen.extend(files.filter(|file| file.extension().is_some_and(|extension| extension == "tck")));
+        true
+    };
+    let run = engine::run(&checkpointed, Halting::new(source(&input), waits), strategy).unwrap();
     assert_eq!(results(&run), results(&whole));
     let journal = run.journal.as_ref().unwrap();
     eprintln!("{} checkpoints were made beside the run", journal.checkpoints_made);

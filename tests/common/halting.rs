@@ -3,20 +3,20 @@
 use std::time::{Duration, Instant};
 use tickcore::book::TimestampNs;
 use tickcore::feed::batch::EventBatch;
-use tickcore::feed::source::{Counts, Filled, ItchBytes, Source, SourceError};
+use tickcore::feed::source::{Counts, Filled, Source, SourceError};
 
 /// For what never comes to pass.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Waits as long as it is told to, by what is given the number of its messages so far.
-pub(crate) struct Halting<'d, F> {
-    inner: ItchBytes<'d>,
+pub(crate) struct Halting<R, F> {
+    inner: R,
     waits: F,
     since: Option<Instant>,
 }
 
-impl<'d, F: FnMut(u64) -> bool> Halting<'d, F> {
-    pub(crate) fn new(inner: ItchBytes<'d>, waits: F) -> Self {
+impl<R: Source, F: FnMut(u64) -> bool> Halting<R, F> {
+    pub(crate) fn new(inner: R, waits: F) -> Self {
         Self { inner, waits, since: None }
     }
 
@@ -30,7 +30,7 @@ impl<'d, F: FnMut(u64) -> bool> Halting<'d, F> {
     }
 }
 
-impl<F: FnMut(u64) -> bool> Source for Halting<'_, F> {
+impl<R: Source, F: FnMut(u64) -> bool> Source for Halting<R, F> {
     fn fill(&mut self, batch: &mut EventBatch, max_messages: usize) -> Result<Filled, SourceError> {
         if self.is_waiting() { Ok(Filled::Pending) } else { self.inner.fill(batch, max_messages) }
     }
