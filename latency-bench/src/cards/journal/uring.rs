@@ -49,8 +49,8 @@ impl Pieces {
 
 impl Drop for Pieces {
     fn drop(&mut self) {
-        // SAFETY: the mapping is the one made above, and what `get` gave is gone. What the kernel may still do, it does to pages
-        // that it holds itself.
+        // SAFETY: the mapping is the one made above, what `get` gave is gone, and so is the kernel: after a failure pieces are
+        // never dropped.
         let _ = unsafe { munmap(self.mapping, MAPPING_BYTES) };
     }
 }
@@ -71,11 +71,20 @@ pub(super) fn rate(path: &Path, bytes: u64, work: Work) -> anyhow::Result<f64> {
     let mut ring = IoUring::new(DEPTH as u32 * 2).context("io_uring is refused")?;
     let mut pieces = Pieces::new()?;
     let start = Instant::now();
-    transfer(&mut ring, &file, &mut pieces, bytes, work)?;
+    if let Err(error) = transfer(&mut ring, &file, &mut pieces, bytes, work) {
+        // The kernel may still come to them.
+        core::mem::forget(pieces);
+        return Err(error);
+    }
     if work != Work::Read {
         file.sync_data()?;
     }
     Ok(bytes as f64 / start.elapsed().as_secs_f64())
+}
+
+/// What the piece at this offset is filled with when it is new.
+fn new_byte(offset: u64) -> u8 {
+    (offset / PIECE_BYTES as u64) as u8 | 1 << 7
 }
 
 fn transfer(ring: &mut IoUring, file: &File, pieces: &mut Pieces, bytes: u64, work: Work) -> anyhow::Result<()> {
@@ -87,14 +96,14 @@ fn transfer(ring: &mut IoUring, file: &File, pieces: &mut Pieces, bytes: u64, wo
         {
             let piece = pieces.get(index);
             if work == Work::WriteNew {
-                piece.fill(begun as u8);
+                piece.fill(new_byte(begun));
             }
             let (descriptor, length) = (Fd(file.as_raw_fd()), (bytes - begun).min(PIECE_BYTES as u64) as u32);
             let entry = match work {
                 Work::Read => opcode::Read::new(descriptor, piece.as_mut_ptr(), length).offset(begun).build(),
                 _ => opcode::Write::new(descriptor, piece.as_ptr(), length).offset(begun).build(),
             };
-            // SAFETY: the piece is not touched before its completion was reaped; the kernel holds its pages until then.
+            // SAFETY: the piece is not touched before its completion was reaped, and not unmapped as long as one is missing.
             unsafe { ring.submission().push(&entry.user_data(index as u64)) }?;
             begun += u64::from(length);
             ring.submit()?;
@@ -125,8 +134,9 @@ mod tests {
             assert!(rate(&path, bytes, work).unwrap() > 0.0);
             let written = std::fs::read(&path).unwrap();
             assert_eq!(written.len() as u64, bytes);
-            // Each piece has its own byte, or that of its offset.
-            assert_eq!(written.iter().all(|&byte| (1..=DEPTH as u8).contains(&byte)), work == Work::Write);
+            let is_new = |(offset, &byte): (u64, &u8)| byte == new_byte(offset);
+            assert_eq!((0..).zip(&written).all(is_new), work == Work::WriteNew);
+            assert_eq!(written.iter().all(|byte| (1..=DEPTH as u8).contains(byte)), work == Work::Write);
         }
         assert!(rate(&path, bytes, Work::Read).unwrap() > 0.0);
         let error = rate(&path, bytes + 4096, Work::Read).unwrap_err().to_string();
